@@ -1,0 +1,1 @@
+"""The forwarding engine of ikeconsole: sockets, sessions, policy, health and control."""

@@ -1,0 +1,1 @@
+"""Schema, validation, loading, saving and history of the configuration."""

@@ -1,0 +1,183 @@
+"""The configuration's schema: every key of config.toml, its type and its default."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+from msgspec import field
+from netaddr import IPAddress
+
+
+class Duration(float):
+    """A time span in seconds, written "5s", "30m", "1h30m" in TOML."""
+
+
+class Source(StrEnum):
+    """What a real server sees as the source of a client's packets."""
+
+    TRANSPARENT = "transparent"
+    SNAT = "snat"
+
+
+class SchedulerKind(StrEnum):
+    """How a new session finds its real server."""
+
+    ROUND_ROBIN = "round-robin"
+    WEIGHTED_ROUND_ROBIN = "weighted-round-robin"
+    LEAST_CONNECTIONS = "least-connections"
+    WEIGHTED_LEAST_CONNECTIONS = "weighted-least-connections"
+    FIXED = "fixed"
+    SOURCE_HASH = "source-hash"
+    WEIGHTED_RESPONSE_TIME = "weighted-response-time"
+    ADAPTIVE = "adaptive"
+    MAGLEV = "maglev"
+    SHORTEST_EXPECTED_DELAY = "shortest-expected-delay"
+    TWO_CHOICES = "two-choices"
+
+
+class PersistenceKind(StrEnum):
+    """What returns a client to the server it had."""
+
+    SOURCE_ADDRESS = "source-address"
+    IKE_SPI = "ike-spi"
+    NONE = "none"
+
+
+class HealthKind(StrEnum):
+    """What a health probe speaks."""
+
+    IKE = "ike"
+    ICMP = "icmp"
+    TCP = "tcp"
+    EXEC = "exec"
+    NONE = "none"
+
+
+class IkeProbe(StrEnum):
+    """Which stateless question an IKE probe asks."""
+
+    AUTO = "auto"
+    VERSION = "version"
+    INIT = "init"
+
+
+class AdminState(StrEnum):
+    """What the operator wants of a real server."""
+
+    ENABLED = "enabled"
+    DRAIN = "drain"
+    DISABLED = "disabled"
+
+
+class FastPath(StrEnum):
+    """Whether established flows may bypass the engine in the kernel."""
+
+    AUTO = "auto"
+    NATIVE = "native"
+    GENERIC = "generic"
+    OFF = "off"
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of the configuration: immutable, no unknown keys."""
+
+
+class EngineSection(Record):
+    """[engine]: what concerns the whole process."""
+
+    control_socket: str = ""
+    """Path of the control socket; empty: the runtime directory of root or of the user."""
+    control_group: str = ""
+    """Group whose members may use and change things over the control socket."""
+    state_dir: str = ""
+    """Where history is kept; empty: the state directory of root or of the user."""
+    fast_path: FastPath = FastPath.AUTO
+    max_sessions: int = 200_000
+    max_open_sockets: int = 0
+    """Upstream sockets open at once; 0: as many as the file limit allows."""
+    log_level: str = "info"
+
+
+class PrefixLengths(Record):
+    """How many leading bits of a client's address make it one client."""
+
+    v4: int = 32
+    v6: int = 128
+
+
+class Timeouts(Record):
+    """When silence ends what the balancer remembers."""
+
+    half_open_s: Duration = field(name="half_open", default=Duration(30))
+    ike_idle_s: Duration = field(name="ike_idle", default=Duration(180))
+    nat_t_idle_s: Duration = field(name="nat_t_idle", default=Duration(300))
+    spi_binding_s: Duration = field(name="spi_binding", default=Duration(3600))
+
+
+class Health(Record):
+    """[service.health]: how real servers are probed."""
+
+    type: HealthKind = HealthKind.IKE
+    ike_probe: IkeProbe = IkeProbe.AUTO
+    port: int = 0
+    """UDP or TCP port probed; 0: the IKE port of the real server (tcp has no default)."""
+    command: list[str] = []
+    """For exec: program and arguments; {address} and {name} are filled in."""
+    interval_s: Duration = field(name="interval", default=Duration(5))
+    timeout_s: Duration = field(name="timeout", default=Duration(2))
+    fall: int = 3
+    rise: int = 2
+
+
+class Agent(Record):
+    """[service.agent]: the load agent on each real server, asked by the adaptive scheduler."""
+
+    port: int = 3333
+    path: str = "/load"
+    interval_s: Duration = field(name="interval", default=Duration(7))
+    timeout_s: Duration = field(name="timeout", default=Duration(2))
+
+
+class RealServer(Record):
+    """[[service.real_server]]: one VPN server behind the service."""
+
+    name: str
+    address: IPAddress
+    ike_port: int = 0
+    """0: the service's IKE port."""
+    nat_t_port: int = 0
+    """0: the service's NAT-T port."""
+    weight: int = 100
+    state: AdminState = AdminState.ENABLED
+    max_sessions: int = 0
+    """0: no limit."""
+
+
+class Service(Record):
+    """[[service]]: one virtual address with its IKE and NAT-T ports."""
+
+    name: str
+    address: IPAddress
+    ike_port: int = 500
+    nat_t_port: int = 4500
+    source: Source = Source.TRANSPARENT
+    snat_addresses: list[str] = []
+    """Pool of source addresses: single ones, "A-B" ranges or CIDR blocks."""
+    port_following: bool = True
+    scheduler: SchedulerKind = SchedulerKind.WEIGHTED_LEAST_CONNECTIONS
+    persistence: PersistenceKind = PersistenceKind.SOURCE_ADDRESS
+    persistence_timeout_s: Duration = field(name="persistence_timeout", default=Duration(1800))
+    persistence_prefix: PrefixLengths = PrefixLengths()
+    slow_start_s: Duration = field(name="slow_start", default=Duration(0))
+    timeouts: Timeouts = Timeouts()
+    health: Health = Health()
+    agent: Agent = Agent()
+    real_servers: list[RealServer] = field(name="real_server", default_factory=list)
+
+
+class Config(Record):
+    """The whole of config.toml."""
+
+    engine: EngineSection = EngineSection()
+    services: list[Service] = field(name="service", default_factory=list)

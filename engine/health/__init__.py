@@ -1,0 +1,1 @@
+"""Probes of real servers and the state machine that judges them."""

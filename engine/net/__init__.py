@@ -1,0 +1,1 @@
+"""trio drivers: listeners, upstream sockets, transparent plumbing."""

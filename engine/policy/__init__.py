@@ -1,0 +1,1 @@
+"""Scheduling, persistence and limits as pure functions of state, event and time."""

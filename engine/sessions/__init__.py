@@ -1,0 +1,1 @@
+"""The session table: the one place where SPI, flow and persistence keys live."""

@@ -1,0 +1,1 @@
+"""Command line and operator console: always a client of the control socket."""
