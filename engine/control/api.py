@@ -1,0 +1,92 @@
+"""What the control socket can ask of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from engine.control.records import (
+    Change,
+    ConfigState,
+    EngineStatus,
+    Event,
+    Explanation,
+    Revision,
+    SessionDetail,
+    SessionPage,
+    SessionQuery,
+)
+
+
+class Refused(Exception):
+    """A request that cannot be carried out; nothing was changed.
+
+    `kind` is one of not-found, invalid, conflict, denied, failed; `details` are lines for the operator, such
+    as configuration problems or a difference.
+    """
+
+    def __init__(self, kind: str, message: str, details: list[str] | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.details = details or []
+
+
+class EngineApi(Protocol):
+    """The engine as a control client sees it; all calls run on the engine's thread and raise `Refused`."""
+
+    config_path: str
+
+    def status(self) -> EngineStatus:
+        """Everything at one moment."""
+        ...
+
+    async def sessions(self, query: SessionQuery) -> SessionPage:
+        """The window of the session table that a query asks for."""
+        ...
+
+    def session(self, number: int) -> SessionDetail:
+        """One session."""
+        ...
+
+    def explain(self, client: str) -> list[Explanation]:
+        """Why a client address is where it is, one for each service that would serve it."""
+        ...
+
+    def events(self, after: int, limit: int) -> list[Event]:
+        """Past events numbered above `after`, the newest `limit` of them, oldest first."""
+        ...
+
+    def subscribe(self) -> AsyncIterator[Event]:
+        """New events as they happen; ends when the reader falls too far behind."""
+        ...
+
+    async def set_server(
+        self, service: str, server: str, *, state: str | None, weight: int | None, author: str
+    ) -> Change:
+        """Change a real server's admin state or weight, live and in the configuration file."""
+        ...
+
+    def clear(self, client: str) -> Change:
+        """Forget the sessions and persistence of a client address or prefix."""
+        ...
+
+    def move(self, client: str, server: str) -> Change:
+        """Send a client's next packets to another real server of its service."""
+        ...
+
+    async def reload(self, author: str) -> Change:
+        """Read the configuration file again and apply it."""
+        ...
+
+    async def config(self) -> ConfigState:
+        """The running configuration beside the file on disk."""
+        ...
+
+    async def history(self, limit: int) -> list[Revision]:
+        """Saved revisions of the configuration, newest first."""
+        ...
+
+    async def undo(self, author: str) -> Change:
+        """Return the configuration file to the revision before the last, and apply it."""
+        ...

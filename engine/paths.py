@@ -1,0 +1,30 @@
+"""Where files are looked for and kept when the configuration does not say."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def default_control_socket() -> Path:
+    """The control socket of root's engine, or of this user's."""
+    if os.geteuid() == 0:
+        return Path("/run/ikeconsole/control.sock")
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/ikeconsole-{os.geteuid()}"
+    return Path(runtime) / "ikeconsole" / "control.sock"
+
+
+def default_state_dir() -> Path:
+    """The state directory of root's engine, or of this user's."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/ikeconsole")
+    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(state) / "ikeconsole"
+
+
+def find_config() -> Path:
+    """The configuration file used without -c: $IKECONSOLE_CONFIG, the system's, or ./config.toml."""
+    if named := os.environ.get("IKECONSOLE_CONFIG"):
+        return Path(named)
+    system = Path("/etc/ikeconsole/config.toml")
+    return system if system.exists() else Path("config.toml")
