@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
-from msgspec import field
+from msgspec import Meta, field
 from netaddr import IPAddress
 
 
 class Duration(float):
     """A time span in seconds, written "5s", "30m", "1h30m" in TOML."""
+
+    __slots__ = ()
+
+
+WEEK_S = 7 * 24 * 3600
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+PortOrDefault = Annotated[int, Meta(ge=0, le=65535)]
+Span = Annotated[Duration, Meta(extra={"min_s": 0.1, "max_s": WEEK_S})]
+SpanOrNone = Annotated[Duration, Meta(extra={"min_s": 0, "max_s": WEEK_S})]
+Probes = Annotated[int, Meta(ge=1, le=100)]
 
 
 class Source(StrEnum):
@@ -79,11 +91,20 @@ class FastPath(StrEnum):
     OFF = "off"
 
 
+class LogLevel(StrEnum):
+    """How much the engine writes to its log."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A part of the configuration: immutable, no unknown keys."""
 
 
-class EngineSection(Record):
+class EngineSection(Record, frozen=True):
     """[engine]: what concerns the whole process."""
 
     control_socket: str = ""
@@ -93,90 +114,90 @@ class EngineSection(Record):
     state_dir: str = ""
     """Where history is kept; empty: the state directory of root or of the user."""
     fast_path: FastPath = FastPath.AUTO
-    max_sessions: int = 200_000
-    max_open_sockets: int = 0
+    max_sessions: Annotated[int, Meta(ge=1, le=10_000_000)] = 200_000
+    max_open_sockets: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
     """Upstream sockets open at once; 0: as many as the file limit allows."""
-    log_level: str = "info"
+    log_level: LogLevel = LogLevel.INFO
 
 
-class PrefixLengths(Record):
+class PrefixLengths(Record, frozen=True):
     """How many leading bits of a client's address make it one client."""
 
-    v4: int = 32
-    v6: int = 128
+    v4: Annotated[int, Meta(ge=0, le=32)] = 32
+    v6: Annotated[int, Meta(ge=0, le=128)] = 128
 
 
-class Timeouts(Record):
+class Timeouts(Record, frozen=True):
     """When silence ends what the balancer remembers."""
 
-    half_open_s: Duration = field(name="half_open", default=Duration(30))
-    ike_idle_s: Duration = field(name="ike_idle", default=Duration(180))
-    nat_t_idle_s: Duration = field(name="nat_t_idle", default=Duration(300))
-    spi_binding_s: Duration = field(name="spi_binding", default=Duration(3600))
+    half_open_s: Span = field(name="half_open", default=Duration(30))
+    ike_idle_s: Span = field(name="ike_idle", default=Duration(180))
+    nat_t_idle_s: Span = field(name="nat_t_idle", default=Duration(300))
+    spi_binding_s: Span = field(name="spi_binding", default=Duration(3600))
 
 
-class Health(Record):
+class Health(Record, frozen=True):
     """[service.health]: how real servers are probed."""
 
     type: HealthKind = HealthKind.IKE
     ike_probe: IkeProbe = IkeProbe.AUTO
-    port: int = 0
+    port: PortOrDefault = 0
     """UDP or TCP port probed; 0: the IKE port of the real server (tcp has no default)."""
     command: list[str] = []
     """For exec: program and arguments; {address} and {name} are filled in."""
-    interval_s: Duration = field(name="interval", default=Duration(5))
-    timeout_s: Duration = field(name="timeout", default=Duration(2))
-    fall: int = 3
-    rise: int = 2
+    interval_s: Span = field(name="interval", default=Duration(5))
+    timeout_s: Span = field(name="timeout", default=Duration(2))
+    fall: Probes = 3
+    rise: Probes = 2
 
 
-class Agent(Record):
+class Agent(Record, frozen=True):
     """[service.agent]: the load agent on each real server, asked by the adaptive scheduler."""
 
-    port: int = 3333
+    port: Port = 3333
     path: str = "/load"
-    interval_s: Duration = field(name="interval", default=Duration(7))
-    timeout_s: Duration = field(name="timeout", default=Duration(2))
+    interval_s: Span = field(name="interval", default=Duration(7))
+    timeout_s: Span = field(name="timeout", default=Duration(2))
 
 
-class RealServer(Record):
+class RealServer(Record, frozen=True):
     """[[service.real_server]]: one VPN server behind the service."""
 
     name: str
     address: IPAddress
-    ike_port: int = 0
+    ike_port: PortOrDefault = 0
     """0: the service's IKE port."""
-    nat_t_port: int = 0
+    nat_t_port: PortOrDefault = 0
     """0: the service's NAT-T port."""
-    weight: int = 100
+    weight: Annotated[int, Meta(ge=0, le=65535)] = 100
     state: AdminState = AdminState.ENABLED
-    max_sessions: int = 0
+    max_sessions: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
     """0: no limit."""
 
 
-class Service(Record):
+class Service(Record, frozen=True):
     """[[service]]: one virtual address with its IKE and NAT-T ports."""
 
     name: str
     address: IPAddress
-    ike_port: int = 500
-    nat_t_port: int = 4500
+    ike_port: Port = 500
+    nat_t_port: Port = 4500
     source: Source = Source.TRANSPARENT
     snat_addresses: list[str] = []
     """Pool of source addresses: single ones, "A-B" ranges or CIDR blocks."""
     port_following: bool = True
     scheduler: SchedulerKind = SchedulerKind.WEIGHTED_LEAST_CONNECTIONS
     persistence: PersistenceKind = PersistenceKind.SOURCE_ADDRESS
-    persistence_timeout_s: Duration = field(name="persistence_timeout", default=Duration(1800))
+    persistence_timeout_s: Span = field(name="persistence_timeout", default=Duration(1800))
     persistence_prefix: PrefixLengths = PrefixLengths()
-    slow_start_s: Duration = field(name="slow_start", default=Duration(0))
+    slow_start_s: SpanOrNone = field(name="slow_start", default=Duration(0))
     timeouts: Timeouts = Timeouts()
     health: Health = Health()
     agent: Agent = Agent()
     real_servers: list[RealServer] = field(name="real_server", default_factory=list)
 
 
-class Config(Record):
+class Config(Record, frozen=True):
     """The whole of config.toml."""
 
     engine: EngineSection = EngineSection()

@@ -35,7 +35,10 @@ class Refused(Exception):
 class EngineApi(Protocol):
     """The engine as a control client sees it; all calls run on the engine's thread and raise `Refused`."""
 
-    config_path: str
+    @property
+    def config_path(self) -> str:
+        """The configuration file."""
+        ...
 
     def status(self) -> EngineStatus:
         """Everything at one moment."""

@@ -13,7 +13,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """A published record: immutable; clients ignore fields they do not know."""
 
 
-class Hello(Record):
+class Hello(Record, frozen=True):
     """The first answer on a connection: who serves, and which protocol."""
 
     protocol: int
@@ -25,7 +25,7 @@ class Hello(Record):
     """Whether this peer's credentials allow changing calls."""
 
 
-class Traffic(Record):
+class Traffic(Record, frozen=True):
     """Packets and bytes, both directions, since the thing was made."""
 
     packets_in: int = 0
@@ -34,14 +34,14 @@ class Traffic(Record):
     bytes_out: int = 0
 
 
-class SourceUse(Record):
+class SourceUse(Record, frozen=True):
     """How many sessions of one real server share one source address (snat)."""
 
     address: str
     sessions: int
 
 
-class ServerStatus(Record):
+class ServerStatus(Record, frozen=True):
     """One real server of one service."""
 
     service: str
@@ -73,7 +73,7 @@ class ServerStatus(Record):
     source_use: list[SourceUse]
 
 
-class ServiceStatus(Record):
+class ServiceStatus(Record, frozen=True):
     """One service and what it is doing."""
 
     name: str
@@ -97,7 +97,7 @@ class ServiceStatus(Record):
     servers: list[ServerStatus]
 
 
-class EngineStatus(Record):
+class EngineStatus(Record, frozen=True):
     """The whole engine at one moment."""
 
     host: str
@@ -118,7 +118,7 @@ class EngineStatus(Record):
     services: list[ServiceStatus]
 
 
-class FlowRow(Record):
+class FlowRow(Record, frozen=True):
     """One UDP 5-tuple of a session."""
 
     client: str
@@ -133,7 +133,7 @@ class FlowRow(Record):
     traffic: Traffic
 
 
-class SessionRow(Record):
+class SessionRow(Record, frozen=True):
     """One session as a list shows it."""
 
     id: int
@@ -152,7 +152,7 @@ class SessionRow(Record):
     spi_r: str
 
 
-class MessageRow(Record):
+class MessageRow(Record, frozen=True):
     """One cleartext IKE header that was seen."""
 
     at: float
@@ -164,7 +164,7 @@ class MessageRow(Record):
     size_bytes: int
 
 
-class PersistenceRow(Record):
+class PersistenceRow(Record, frozen=True):
     """One persistence record."""
 
     service: str
@@ -174,7 +174,7 @@ class PersistenceRow(Record):
     left_s: float
 
 
-class SessionDetail(Record):
+class SessionDetail(Record, frozen=True):
     """Everything known of one session."""
 
     row: SessionRow
@@ -184,7 +184,7 @@ class SessionDetail(Record):
     messages: list[MessageRow]
 
 
-class SessionQuery(Record):
+class SessionQuery(Record, frozen=True):
     """Which sessions are asked for: all given conditions hold."""
 
     service: str | None = None
@@ -202,7 +202,7 @@ class SessionQuery(Record):
     limit: int = 100
 
 
-class SessionPage(Record):
+class SessionPage(Record, frozen=True):
     """The window of a query's answer."""
 
     total: int
@@ -212,7 +212,7 @@ class SessionPage(Record):
     rows: list[SessionRow]
 
 
-class Explanation(Record):
+class Explanation(Record, frozen=True):
     """Why a client is where it is, and where a new session of it would go."""
 
     client: str
@@ -224,7 +224,7 @@ class Explanation(Record):
     next_reason: str
 
 
-class Change(Record):
+class Change(Record, frozen=True):
     """What a changing call did."""
 
     done: str
@@ -233,7 +233,7 @@ class Change(Record):
     """How many sessions it touched."""
 
 
-class ConfigState(Record):
+class ConfigState(Record, frozen=True):
     """The running configuration and the file it came from."""
 
     path: str
@@ -244,7 +244,7 @@ class ConfigState(Record):
     """Unified diff from the text the engine runs to the text on disk; empty when alike."""
 
 
-class Revision(Record):
+class Revision(Record, frozen=True):
     """One entry of the configuration's history."""
 
     number: int
@@ -254,7 +254,7 @@ class Revision(Record):
     difference: str
 
 
-class Event(Record):
+class Event(Record, frozen=True):
     """Something that happened."""
 
     number: int

@@ -1,0 +1,45 @@
+# Two commands set everything up on a fresh machine: `make run` (a live demo, any user) and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test check bench lock debian clean
+
+run: $(VENV)/run.stamp
+	$(BIN)/ikeconsole demo
+
+test: $(VENV)/dev.stamp debian
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/dev.stamp
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/ikeconsole check -c config.toml
+
+bench: $(VENV)/dev.stamp debian
+	$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+# What the end-to-end tests and the benchmarks need from Debian; without root they say what is missing.
+debian:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then packaging/install-debian-packages; fi
+
+# Refresh the locked versions after a change of pyproject.toml.
+COMPILE = $(BIN)/pip-compile -q --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header
+lock: $(VENV)/dev.stamp
+	$(COMPILE) -o packaging/lock/run.txt pyproject.toml
+	$(COMPILE) --extra dev -c packaging/lock/run.txt -o packaging/lock/dev.txt pyproject.toml
+
+$(VENV)/run.stamp: pyproject.toml packaging/lock/run.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r packaging/lock/run.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+$(VENV)/dev.stamp: $(VENV)/run.stamp packaging/lock/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r packaging/lock/dev.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,286 @@
+"""The control server: local clients ask, the engine answers; no client can hold it up or bring it down."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trio
+from trio.abc import AsyncResource
+
+from engine.control import calls, protocol
+from engine.control.access import may_change, peer_credentials, user_name
+from engine.control.api import EngineApi, Refused
+from engine.control.endpoint import bound, find_group
+from engine.control.protocol import MessageError
+from engine.control.records import Hello
+
+MAX_CONNECTIONS = 64
+MAX_IN_FLIGHT = 8
+"""Requests of one connection worked on at once; further ones wait unread."""
+HELLO_TIMEOUT_S = 5.0
+SEND_TIMEOUT_S = 10.0
+"""How long a client may leave an answer unread before it is disconnected."""
+CHANGE_TIMEOUT_S = 30.0
+
+_RECEIVE_BYTES = 1 << 16
+
+log = logging.getLogger(__name__)
+
+
+async def serve(
+    api: EngineApi,
+    path: Path,
+    *,
+    group: str = "",
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Answer clients on the Unix socket `path` until cancelled; raises `ControlSocketError` at the start.
+
+    Members of `group` (empty: none) may use the socket and change the engine, beside root and its own user.
+    """
+    group_id = find_group(group)
+    with bound(path, group_id) as listener:
+        server = _Server(api, group, group_id)
+        async with trio.SocketListener(trio.socket.from_stdlib_socket(listener)) as accepting:
+            task_status.started()
+            await trio.serve_listeners(server.handle, [accepting])
+
+
+@dataclass(frozen=True, slots=True)
+class _Peer:
+    name: str
+    author: str
+    """Who history says made a change."""
+    may_change: bool
+
+
+class _Server:
+    def __init__(self, api: EngineApi, group: str, group_id: int | None) -> None:
+        self.api = api
+        self.group = group
+        self.group_id = group_id
+        self._connections = 0
+
+    async def handle(self, stream: trio.SocketStream) -> None:
+        """Serve one connection to its end, whatever it does."""
+        async with stream:
+            connection = _Connection(self, stream)
+            if self._connections >= MAX_CONNECTIONS:
+                await connection.turn_away()
+                return
+            self._connections += 1
+            try:
+                await connection.run()
+            except Exception:
+                log.exception("a control connection failed")
+            finally:
+                self._connections -= 1
+
+
+class _Connection:
+    def __init__(self, server: _Server, stream: trio.SocketStream) -> None:
+        self._server = server
+        self._api = server.api
+        self._stream = stream
+        self._lines = protocol.LineBuffer()
+        self._in_flight = trio.Semaphore(MAX_IN_FLIGHT)
+        self._sending = trio.Lock()
+        self._scope = trio.CancelScope()
+        self._subscription: trio.CancelScope | None = None
+
+    async def turn_away(self) -> None:
+        text = f"the engine already has {MAX_CONNECTIONS} control connections: close some and try again"
+        await self._send(protocol.encode_error(None, MessageError(protocol.TOO_MANY_CONNECTIONS, text)))
+
+    async def run(self) -> None:
+        with self._scope:
+            peer = None
+            with trio.move_on_after(HELLO_TIMEOUT_S):
+                peer = await self._greet()
+            if peer is None:
+                return
+            async with trio.open_nursery() as nursery:
+                await self._in_flight.acquire()
+                while request := await self._receive():
+                    nursery.start_soon(self._answer, request, peer)
+                    await self._in_flight.acquire()
+                # The client may only have closed its sending side: it still gets what it asked for.
+                if self._subscription is not None:
+                    self._subscription.cancel()
+
+    async def _greet(self) -> _Peer | None:
+        """Answer the hello; None when the connection ends instead."""
+        request = await self._receive()
+        if request is None:
+            return None
+        try:
+            if request.method != calls.SayHello.method:
+                raise MessageError(protocol.INVALID_REQUEST, 'the first call must be "hello" {"protocol": N}')
+            said: calls.SayHello = _parameters(request, calls.SayHello)
+            _require_same_protocol(said.protocol)
+            peer = await self._identify(said)
+        except MessageError as error:
+            await self._send(protocol.encode_error(request.id, error))
+            return None
+        status = self._api.status()
+        hello = Hello(
+            protocol=protocol.PROTOCOL,
+            version=status.version,
+            host=status.host,
+            pid=os.getpid(),
+            config_path=self._api.config_path,
+            may_change=peer.may_change,
+        )
+        await self._send(protocol.encode_result(request.id, hello))
+        return peer
+
+    async def _identify(self, said: calls.SayHello) -> _Peer:
+        credentials = peer_credentials(self._stream.socket)
+        # Account databases may be on a directory server that is slow or away.
+        allowed = await trio.to_thread.run_sync(may_change, credentials, self._server.group_id, abandon_on_cancel=True)
+        name = await trio.to_thread.run_sync(user_name, credentials.uid, abandon_on_cancel=True)
+        author = f"{said.user} ({name})" if credentials.uid == 0 and said.user else name
+        return _Peer(name=name, author=author, may_change=allowed)
+
+    async def _receive(self) -> protocol.Request | None:
+        """The next request; None when the client is gone or what it sends cannot be followed any more."""
+        while True:
+            try:
+                line = self._lines.pop()
+                if line is not None:
+                    return protocol.decode_request(line)
+            except MessageError as error:
+                await self._send(protocol.encode_error(None, error))
+                if error.code == protocol.PARSE_ERROR:
+                    return None
+                continue
+            try:
+                data = await self._stream.receive_some(_RECEIVE_BYTES)
+            except trio.BrokenResourceError:
+                return None
+            if not data:
+                return None
+            self._lines.feed(data)
+
+    async def _answer(self, request: protocol.Request, peer: _Peer) -> None:
+        try:
+            await self._work_on(request, peer)
+        finally:
+            self._in_flight.release()
+
+    async def _work_on(self, request: protocol.Request, peer: _Peer) -> None:
+        try:
+            call = _find_call(request)
+            if call.changing and not peer.may_change:
+                raise self._denied(peer)
+            if isinstance(call, calls.Subscribe):
+                await self._follow(request)
+                return
+            # A change once begun is carried to its end, even when its client hangs up.
+            with trio.fail_after(CHANGE_TIMEOUT_S, shield=call.changing):
+                result = await _perform(self._api, call, peer.author)
+            reply = protocol.encode_result(request.id, result)
+        except (Refused, MessageError) as error:
+            reply = protocol.encode_error(request.id, error)
+        except trio.TooSlowError:
+            late = f"{request.method} took longer than {CHANGE_TIMEOUT_S:.0f} s and was given up"
+            reply = protocol.encode_error(request.id, Refused("failed", late))
+        except Exception:
+            log.exception("control call %r failed", request.method)
+            text = f"{request.method} failed inside the engine: its log has the details"
+            reply = protocol.encode_error(request.id, MessageError(protocol.INTERNAL_ERROR, text))
+        await self._send(reply)
+
+    async def _follow(self, request: protocol.Request) -> None:
+        if self._subscription is not None:
+            raise Refused("conflict", "this connection already follows events")
+        with trio.CancelScope() as self._subscription:
+            events = self._api.subscribe()
+            try:
+                await self._send(protocol.encode_result(request.id, None))
+                async for event in events:
+                    await self._send(protocol.encode_event(event))
+            finally:
+                if isinstance(events, AsyncResource | AsyncGenerator):
+                    await events.aclose()
+            self._drop("it fell too far behind the events it follows")
+
+    def _denied(self, peer: _Peer) -> Refused:
+        group = self._server.group
+        join = f"have {peer.name} added to group {group!r} and log in again" if group else "set engine.control_group"
+        return Refused("denied", f"{peer.name} may look but not change", [f"run it with sudo, or {join}"])
+
+    async def _send(self, line: bytes) -> None:
+        try:
+            with trio.fail_after(SEND_TIMEOUT_S):
+                async with self._sending:
+                    await self._stream.send_all(line)
+        except trio.TooSlowError:
+            self._drop(f"it left an answer unread for {SEND_TIMEOUT_S:.0f} s")
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._scope.cancel()
+
+    def _drop(self, why: str) -> None:
+        log.warning("control client disconnected: %s", why)
+        self._scope.cancel()
+
+
+def _require_same_protocol(theirs: int) -> None:
+    ours = protocol.PROTOCOL
+    if theirs == ours:
+        return
+    older = "the client" if theirs < ours else "the engine"
+    text = f"the client speaks control protocol {theirs}, the engine {ours}: upgrade {older}"
+    raise MessageError(protocol.WRONG_PROTOCOL, text)
+
+
+def _find_call(request: protocol.Request) -> calls.Call[Any]:
+    kind = calls.CALLS.get(request.method)
+    if kind is None:
+        raise MessageError(protocol.METHOD_NOT_FOUND, f"there is no method {request.method!r}")
+    call: calls.Call[Any] = _parameters(request, kind)
+    return call
+
+
+def _parameters(request: protocol.Request, kind: type[calls.Call[Any]]) -> Any:
+    try:
+        return protocol.decode(request.params, kind, invalid_code=protocol.INVALID_PARAMS)
+    except MessageError as error:
+        raise MessageError(protocol.INVALID_PARAMS, f"{request.method}: {error.message}") from error
+
+
+async def _perform(api: EngineApi, call: calls.Call[Any], author: str) -> object:
+    match call:
+        case calls.GetStatus():
+            return api.status()
+        case calls.ListSessions(query=query):
+            if not 1 <= query.limit <= calls.MAX_ROWS or query.offset < 0:
+                raise Refused("invalid", f"ask for 1 to {calls.MAX_ROWS} sessions, from offset 0 on")
+            return await api.sessions(query)
+        case calls.GetSession(number=number):
+            return api.session(number)
+        case calls.Explain(client=client):
+            return api.explain(client)
+        case calls.ListEvents(after=after, limit=limit):
+            return api.events(after, limit)
+        case calls.SetServer(service=service, server=server, state=state, weight=weight):
+            return await api.set_server(service, server, state=state, weight=weight, author=author)
+        case calls.Clear(client=client):
+            return api.clear(client)
+        case calls.Move(client=client, server=server):
+            return api.move(client, server)
+        case calls.Reload():
+            return await api.reload(author)
+        case calls.GetConfig():
+            return await api.config()
+        case calls.ListHistory(limit=limit):
+            return await api.history(limit)
+        case calls.Undo():
+            return await api.undo(author)
+        case _:
+            raise AssertionError(call)

@@ -1,0 +1,234 @@
+"""Makes the running services agree with a configuration: sockets, real servers, probes, return path."""
+
+from __future__ import annotations
+
+import random
+import socket
+from dataclasses import dataclass, field
+
+import trio
+
+from engine.config.addresses import expand_pool
+from engine.config.schema import AdminState, Config, Source
+from engine.config.schema import RealServer as RealServerConfig
+from engine.config.schema import Service as ServiceConfig
+from engine.events import EventLog
+from engine.health.state import ServerHealth
+from engine.net import sockets
+from engine.net.forwarder import Forwarder
+from engine.net.listener import Listener
+from engine.net.return_path import ReturnPath
+from engine.policy.schedulers import Scheduler, make_scheduler
+from engine.probing import Probing
+from engine.sessions.flow import Port
+from engine.sessions.real_server import RealServer
+from engine.sessions.service import Service
+from engine.sessions.session import Session
+
+CLOSED_AT_ONCE = 500
+"""Sessions ended between two turns of the forwarder."""
+
+Endpoint = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A configuration that can be put in force: everything that may fail has been done."""
+
+    config: Config
+    new_sockets: dict[Endpoint, socket.socket] = field(default_factory=dict)
+
+
+class Deployment:
+    """The services in force. Nothing else opens listeners, starts probes or touches the return path."""
+
+    def __init__(self, nursery: trio.Nursery, forwarder: Forwarder, events: EventLog, secret: bytes) -> None:
+        self.config = Config()
+        self.services: dict[str, Service] = {}
+        self._nursery = nursery
+        self._forwarder = forwarder
+        self._secret = secret
+        self._random = random.Random(secret)
+        self._probing = Probing(nursery, events, self._random, self.evacuate)
+        self._return_path = ReturnPath(nursery, self.services, forwarder)
+        self._sockets: dict[Endpoint, socket.socket] = {}
+        self._listening: dict[tuple[str, Port], trio.CancelScope] = {}
+
+    async def prepare(self, config: Config) -> Prepared:
+        """Do all of a configuration's that may fail, and change nothing that is in force.
+
+        Raises:
+            sockets.BindError: a service's port cannot be had.
+            transparent.PlumbingError: the kernel refuses the return path.
+        """
+        prepared = Prepared(config)
+        try:
+            for service in config.services:
+                for endpoint in _endpoints(service):
+                    if endpoint not in self._sockets and endpoint not in prepared.new_sockets:
+                        prepared.new_sockets[endpoint] = sockets.listener(*endpoint)
+            await self._return_path.follow(_returning(self.config) | _returning(config))
+        except BaseException:
+            await self.discard(prepared)
+            raise
+        return prepared
+
+    async def discard(self, prepared: Prepared) -> None:
+        """Give back what was prepared."""
+        for sock in prepared.new_sockets.values():
+            sock.close()
+        await self._return_path.follow(_returning(self.config))
+
+    async def commit(self, prepared: Prepared) -> None:
+        """Put a prepared configuration in force; sessions it does not concern go on untouched."""
+        self.config = prepared.config
+        self._sockets |= prepared.new_sockets
+        wanted = {service.name for service in self.config.services}
+        for name in self.services.keys() - wanted:
+            await self._remove(name)
+        for config in self.config.services:
+            if service := self.services.get(config.name):
+                await self._update(service, config)
+            else:
+                self._add(config)
+        used = {endpoint for service in self.config.services for endpoint in _endpoints(service)}
+        for endpoint in self._sockets.keys() - used:
+            self._sockets.pop(endpoint).close()
+        await self._return_path.follow(_returning(self.config))
+
+    async def close(self) -> None:
+        """End every session and take sockets and return path away."""
+        for name in list(self.services):
+            await self._remove(name)
+        for sock in self._sockets.values():
+            sock.close()
+        self._sockets.clear()
+        self._forwarder.upstreams.close_all()
+        await self._return_path.close()
+
+    async def evacuate(self, service: Service, server: RealServer) -> int:
+        """End a real server's sessions and persistence, so that its clients' next packets are steered anew."""
+        service.persistence.forget_server(server)
+        return await self._end([session for session in self._sessions() if session.server is server])
+
+    def _add(self, config: ServiceConfig) -> None:
+        servers = {server.name: _make_server(config, server) for server in config.real_servers}
+        max_records = self.config.engine.max_sessions
+        service = Service(config, servers, self._make_scheduler(config), _pool(config), max_records)
+        self.services[config.name] = service
+        for port in Port:
+            self._listen(service, port)
+        for server in servers.values():
+            self._probing.start(service, server)
+
+    async def _update(self, service: Service, config: ServiceConfig) -> None:
+        old, service.config = service.config, config
+        if _endpoints(old) != _endpoints(config):
+            for port in Port:
+                self._listening.pop((service.name, port)).cancel()
+                self._listen(service, port)
+            await self._end(self._sessions_of(service))
+        if old.scheduler != config.scheduler:
+            service.scheduler = self._make_scheduler(config)
+        if (old.source, old.snat_addresses) != (config.source, config.snat_addresses):
+            service.snat_pool = _pool(config)
+            self._change_sources(service)
+        if (old.persistence, old.persistence_prefix) != (config.persistence, config.persistence_prefix):
+            service.persistence.clear()
+        await self._update_servers(service, old)
+
+    async def _update_servers(self, service: Service, old: ServiceConfig) -> None:
+        config = service.config
+        before, service.servers = service.servers, {}
+        for wanted in config.real_servers:
+            server = before.get(wanted.name)
+            if server is None or (server.address, server.ports) != (str(wanted.address), _ports(config, wanted)):
+                service.servers[wanted.name] = _make_server(config, wanted)
+                continue
+            del before[wanted.name]
+            service.servers[wanted.name] = server
+            was, server.config = server.config.state, wanted
+            server.health.fall, server.health.rise = config.health.fall, config.health.rise
+            if was is not AdminState.DISABLED and wanted.state is AdminState.DISABLED:
+                await self.evacuate(service, server)
+        for server in before.values():
+            self._probing.stop(server)
+            await self.evacuate(service, server)
+        for server in service.servers.values():
+            if _probing_settings(old) != _probing_settings(config):
+                self._probing.stop(server)
+            self._probing.start(service, server)
+
+    async def _remove(self, name: str) -> None:
+        service = self.services[name]
+        for port in Port:
+            self._listening.pop((name, port)).cancel()
+            self._forwarder.replies.pop((name, port))
+        for server in service.servers.values():
+            self._probing.stop(server)
+        await self._end(self._sessions_of(service))
+        del self.services[name]
+
+    def _listen(self, service: Service, port: Port) -> None:
+        sock = self._sockets[_endpoints(service.config)[port]]
+        self._forwarder.replies[service.name, port] = sock.sendto
+        scope = self._listening[service.name, port] = trio.CancelScope()
+        self._nursery.start_soon(Listener(service, port, self._forwarder, sock).serve, scope)
+
+    def _change_sources(self, service: Service) -> None:
+        """Have every flow of a service get a socket of the new kind with its next packet."""
+        for session in self._sessions_of(service):
+            self._forwarder.table.use_source(session, "")
+            for flow in session.flows:
+                self._forwarder.upstreams.close(flow)
+                flow.source = None
+
+    async def _end(self, sessions: list[Session]) -> int:
+        """End sessions, letting the forwarder work in between; returns how many."""
+        for number, session in enumerate(sessions, 1):
+            self._forwarder.table.close(session)
+            if number % CLOSED_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+        return len(sessions)
+
+    def _make_scheduler(self, config: ServiceConfig) -> Scheduler:
+        return make_scheduler(config.scheduler, key=self._secret, random=self._random)
+
+    def _sessions(self) -> list[Session]:
+        return list(self._forwarder.table.sessions.values())
+
+    def _sessions_of(self, service: Service) -> list[Session]:
+        return [session for session in self._sessions() if session.service is service]
+
+
+def _make_server(service: ServiceConfig, config: RealServerConfig) -> RealServer:
+    health = ServerHealth(service.health.fall, service.health.rise, trio.current_time())
+    return RealServer(config, _ports(service, config), health)
+
+
+def _endpoints(service: ServiceConfig) -> tuple[Endpoint, Endpoint]:
+    address = str(service.address)
+    return (address, service.ike_port), (address, service.nat_t_port)
+
+
+def _ports(service: ServiceConfig, server: RealServerConfig) -> tuple[int, int]:
+    return server.ike_port or service.ike_port, server.nat_t_port or service.nat_t_port
+
+
+def _pool(service: ServiceConfig) -> tuple[str, ...]:
+    return tuple(str(address) for address in expand_pool(service.snat_addresses))
+
+
+def _probing_settings(service: ServiceConfig) -> tuple[object, ...]:
+    return service.health, service.agent, service.scheduler, service.source, service.snat_addresses
+
+
+def _returning(config: Config) -> frozenset[Endpoint]:
+    """What the return path must bring back: every port of the real servers of transparent services."""
+    return frozenset(
+        (str(server.address), port)
+        for service in config.services
+        if service.source is Source.TRANSPARENT
+        for server in service.real_servers
+        for port in _ports(service, server)
+    )

@@ -1,0 +1,104 @@
+"""What real servers send to clients without an open upstream socket (transparent services)."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+
+import trio
+
+from engine.net import sockets
+from engine.net.forwarder import Forwarder
+from engine.net.listener import DRAINED_AT_ONCE
+from engine.sessions.flow import Flow, Port, SocketAddress
+from engine.sessions.persistence import client_network
+from engine.sessions.real_server import RealServer
+from engine.sessions.service import Service
+from engine.sessions.table import TableFull
+from engine.wire.encapsulation import Kind, classify
+from engine.wire.errors import WireError
+
+CONTROL_BYTES = socket.CMSG_SPACE(28)
+
+
+class CatchAll:
+    """The socket to which the return path's tproxy rule sends what no connected socket claims."""
+
+    def __init__(self, family: socket.AddressFamily, services: dict[str, Service], forwarder: Forwarder) -> None:
+        self.socket = sockets.catch_all(family)
+        self._services = services
+        self._forwarder = forwarder
+
+    @property
+    def port(self) -> int:
+        """The UDP port that the tproxy rule names."""
+        port: int = self.socket.getsockname()[1]
+        return port
+
+    async def serve(self) -> None:
+        """Forward until the socket is closed."""
+        with suppress(trio.ClosedResourceError):
+            while True:
+                await trio.lowlevel.wait_readable(self.socket)
+                self.drain(trio.current_time())
+
+    def close(self) -> None:
+        """Stop serving."""
+        trio.lowlevel.notify_closing(self.socket)
+        self.socket.close()
+
+    def drain(self, now_s: float) -> None:
+        """Forward what has arrived, a bounded number of datagrams."""
+        buffer = self._forwarder.buffer
+        for _ in range(DRAINED_AT_ONCE):
+            try:
+                size, control, _, server = self.socket.recvmsg_into([buffer], CONTROL_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue
+            if control:
+                client = sockets.original_destination(self.socket.family, control[0][2])
+                self._take(server, client, size, now_s)
+
+    def _take(self, server: SocketAddress, client: SocketAddress, size: int, now_s: float) -> None:
+        services = [s for s in self._services.values() if not s.is_snat and s.server_at(server)]
+        for service in services:
+            if (at := service.server_at(server)) and (flow := service.flows[at[1]].get(client)):
+                self._answer(flow, service, size, now_s)
+                return
+        # A server that speaks first, after a long silence: without ambiguity its client can be told.
+        if len(services) == 1 and (flow := self._begin(services[0], server, client, size, now_s)):
+            self._answer(flow, services[0], size, now_s)
+
+    def _answer(self, flow: Flow, service: Service, size: int, now_s: float) -> None:
+        flow.reply = self._forwarder.replies[service.name, flow.port]
+        self._forwarder.from_server(flow, size, now_s)
+
+    def _begin(
+        self, service: Service, server: SocketAddress, client: SocketAddress, size: int, now_s: float
+    ) -> Flow | None:
+        at = service.server_at(server)
+        assert at is not None
+        real_server, port = at
+        try:
+            if classify(self._forwarder.buffer, size, port is Port.NAT_T) is Kind.KEEPALIVE:
+                return None
+            if not real_server.keeps_sessions or self._lives_elsewhere(service, client[0], real_server, now_s):
+                service.drops["from-server-left-behind"] += 1
+                return None
+            table = self._forwarder.table
+            session = table.open(service, real_server, client[0], "server spoke first", now_s)
+        except WireError as error:
+            service.drops[f"from-server-{error.reason}"] += 1
+        except TableFull:
+            service.drops["table-full"] += 1
+        else:
+            return table.add_flow(session, port, client, now_s)
+        return None
+
+    def _lives_elsewhere(self, service: Service, host: str, server: RealServer, now_s: float) -> bool:
+        """Whether the client was sent to another server meanwhile: its old one shall not call it back."""
+        network = client_network(host, service.config.persistence_prefix)
+        record = service.persistence.get(network, service.config.persistence_timeout_s, now_s)
+        return record is not None and record.server is not server

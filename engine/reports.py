@@ -1,0 +1,207 @@
+"""Turns run-time state into the records that the control socket publishes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import trio
+
+from engine.control.records import (
+    FlowRow,
+    MessageRow,
+    PersistenceRow,
+    ServerStatus,
+    ServiceStatus,
+    SessionDetail,
+    SessionRow,
+    SourceUse,
+    Traffic,
+)
+from engine.sessions.flow import Flow, Port, format_address
+from engine.sessions.persistence import PersistenceRecord, client_network
+from engine.sessions.query import totals
+from engine.sessions.real_server import RealServer
+from engine.sessions.service import Service
+from engine.sessions.session import Message, Session
+from engine.sessions.steering import ineligible
+from engine.wire.errors import WireError
+from engine.wire.header import exchange_name
+from engine.wire.payloads import parse_message
+from engine.wire.vendors import vendor_name
+
+PAGE_BYTES = 4096
+
+
+def unix_time(engine_s: float) -> float:
+    """Unix time of a moment on the engine's clock, both in seconds."""
+    return time.time() - (trio.current_time() - engine_s)
+
+
+def service_status(service: Service) -> ServiceStatus:
+    """One service with its real servers."""
+    config = service.config
+    servers = list(service.servers.values())
+    taking = [server for server in servers if ineligible(service, server) is None]
+    weights = sum(server.config.weight for server in taking)
+    sessions = sum(server.established + server.half_open for server in servers)
+    return ServiceStatus(
+        name=service.name,
+        address=str(config.address),
+        ike_port=config.ike_port,
+        nat_t_port=config.nat_t_port,
+        source=config.source,
+        scheduler=config.scheduler,
+        persistence=config.persistence,
+        persistence_timeout_s=config.persistence_timeout_s,
+        port_following=config.port_following,
+        state=_service_state(servers, taking),
+        sessions=sessions,
+        half_open=sum(server.half_open for server in servers),
+        persistence_records=len(service.persistence),
+        new_sessions=service.new_sessions,
+        traffic=Traffic(
+            packets_in=sum(server.packets_in for server in servers),
+            bytes_in=sum(server.bytes_in for server in servers),
+            packets_out=sum(server.packets_out for server in servers),
+            bytes_out=sum(server.bytes_out for server in servers),
+        ),
+        drops=dict(service.drops),
+        servers=[
+            server_status(
+                service,
+                server,
+                share=(server.established + server.half_open) / sessions if sessions else 0.0,
+                weighted_share=server.config.weight / weights if server in taking else 0.0,
+            )
+            for server in servers
+        ],
+    )
+
+
+def server_status(service: Service, server: RealServer, *, share: float, weighted_share: float) -> ServerStatus:
+    """One real server; the shares are parts of its service, 0..1."""
+    health = server.health
+    return ServerStatus(
+        service=service.name,
+        name=server.name,
+        address=server.address,
+        weight=server.config.weight,
+        admin_state=server.config.state,
+        health=health.health,
+        health_reason=health.reason,
+        health_since_at=unix_time(health.since_s),
+        busy=health.busy,
+        rtt_s=health.rtt_s,
+        last_probe_s=None if health.last_probe_s is None else trio.current_time() - health.last_probe_s,
+        agent_load=server.agent_load,
+        sessions=server.established + server.half_open,
+        half_open=server.half_open,
+        max_sessions=server.config.max_sessions,
+        share=share,
+        weighted_share=weighted_share,
+        new_sessions=server.new_sessions,
+        traffic=Traffic(
+            packets_in=server.packets_in,
+            bytes_in=server.bytes_in,
+            packets_out=server.packets_out,
+            bytes_out=server.bytes_out,
+        ),
+        source_use=[SourceUse(address=a, sessions=n) for a, n in server.source_use.most_common()],
+    )
+
+
+def session_row(session: Session, now_s: float) -> SessionRow:
+    """One session as a list shows it."""
+    spi_i, spi_r = session.spis[-1] if session.spis else (0, 0)
+    passed = totals(session)
+    return SessionRow(
+        id=session.number,
+        service=session.service.name,
+        server=session.server.name,
+        client=format_address(session.flows[-1].client) if session.flows else session.host,
+        phase=session.phase,
+        age_s=now_s - session.created_s,
+        idle_s=now_s - session.last_activity_s(),
+        traffic=Traffic(
+            packets_in=passed.packets_in,
+            bytes_in=passed.bytes_in,
+            packets_out=passed.packets_out,
+            bytes_out=passed.bytes_out,
+        ),
+        path="slow",
+        why=session.why,
+        spi_i=f"{spi_i:016x}" if spi_i else "",
+        spi_r=f"{spi_r:016x}" if spi_r else "",
+    )
+
+
+def session_detail(session: Session, now_s: float) -> SessionDetail:
+    """Everything known of one session."""
+    return SessionDetail(
+        row=session_row(session, now_s),
+        vendor=_vendor(session),
+        flows=[flow_row(flow, now_s) for flow in session.flows],
+        persistence=persistence_of(session.service, session.host, now_s),
+        messages=[_message_row(message) for message in session.messages],
+    )
+
+
+def flow_row(flow: Flow, now_s: float) -> FlowRow:
+    """One flow of a session."""
+    return FlowRow(
+        client=format_address(flow.client),
+        port="ike" if flow.port is Port.IKE else "nat-t",
+        source=format_address(flow.source) if flow.source else "",
+        path="slow",
+        idle_s=now_s - flow.last_seen_s,
+        traffic=Traffic(
+            packets_in=flow.packets_in,
+            bytes_in=flow.bytes_in,
+            packets_out=flow.packets_out,
+            bytes_out=flow.bytes_out,
+        ),
+    )
+
+
+def persistence_of(service: Service, host: str, now_s: float) -> PersistenceRow | None:
+    """The persistence record of a client address, if it has one."""
+    timeout_s = service.config.persistence_timeout_s
+    record = service.persistence.get(client_network(host, service.config.persistence_prefix), timeout_s, now_s)
+    return _persistence_row(service, record, now_s) if record else None
+
+
+def memory_bytes() -> int:
+    """Resident memory of this process (proc(5), statm)."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE_BYTES
+
+
+def _persistence_row(service: Service, record: PersistenceRecord, now_s: float) -> PersistenceRow:
+    left_s = record.expires_s(service.config.persistence_timeout_s, now_s) - now_s
+    return PersistenceRow(service=service.name, client=record.client, server=record.server.name, left_s=left_s)
+
+
+def _service_state(servers: list[RealServer], taking: list[RealServer]) -> str:
+    if not taking:
+        return "down"
+    return "degraded" if any(server.health.health == "down" for server in servers) else "up"
+
+
+def _vendor(session: Session) -> str:
+    if not session.init_message:
+        return ""
+    try:
+        return vendor_name(parse_message(session.init_message).vendor_ids)
+    except WireError as error:
+        return f"unreadable IKE_SA_INIT: {error}"
+
+
+def _message_row(message: Message) -> MessageRow:
+    return MessageRow(
+        at=unix_time(message.at_s),
+        direction="in" if message.inward else "out",
+        exchange=exchange_name(message.exchange),
+        message_id=message.message_id,
+        response=message.response,
+        size_bytes=message.size_bytes,
+    )

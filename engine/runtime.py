@@ -1,0 +1,154 @@
+"""Runs the engine: builds its parts, keeps them going, obeys signals, stops cleanly."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import resource
+import signal
+import socket
+from pathlib import Path
+
+import trio
+
+from engine.config.load import Loaded, load
+from engine.config.schema import EngineSection
+from engine.configuration import Configuration
+from engine.control.api import Refused
+from engine.control.endpoint import ControlSocketError
+from engine.control.server import serve
+from engine.deployment import Deployment
+from engine.events import EventLog
+from engine.logs import set_up_logging
+from engine.net.forwarder import Forwarder
+from engine.net.sockets import BindError
+from engine.net.starvation import Starvation
+from engine.net.transparent import PlumbingError
+from engine.operations import Operations
+from engine.paths import default_control_socket, default_state_dir
+from engine.secret import install_secret
+
+EXPIRY_TICK_S = 0.5
+EXPIRED_AT_ONCE = 500
+SOCKET_IDLE_S = 60.0
+SOCKETS_LOOKED_AT = 2_000
+RESERVED_FILES = 256
+"""Open files left for control clients, probes and the interpreter."""
+
+log = logging.getLogger(__name__)
+
+
+class StartError(Exception):
+    """The engine cannot start; the message says why and what to do."""
+
+
+def run(config_path: Path) -> int:
+    """Run the engine until SIGTERM or SIGINT; returns 0.
+
+    Raises:
+        ConfigError: the configuration is not valid.
+        StartError: a port, a privilege or the control socket cannot be had.
+    """
+    loaded = load(config_path)
+    set_up_logging(loaded.config.engine.log_level)
+    trio.run(serve_forever, loaded)
+    return 0
+
+
+async def serve_forever(
+    loaded: Loaded, *, signals: bool = True, task_status: trio.TaskStatus[Operations] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Run the engine until cancelled or, with `signals`, told to stop; raises StartError."""
+    settings = loaded.config.engine
+    state_dir = Path(settings.state_dir) if settings.state_dir else default_state_dir()
+    events = EventLog()
+    forwarder = Forwarder(settings.max_sessions, _socket_limit(settings.max_open_sockets), Starvation(events))
+    async with trio.open_nursery() as nursery:
+        deployment = Deployment(nursery, forwarder, events, install_secret(state_dir))
+        configuration = Configuration(loaded, deployment, state_dir, events)
+        operations = Operations(deployment, forwarder, configuration, events)
+        try:
+            await _start(nursery, settings, configuration, operations)
+            nursery.start_soon(_forward_answers, forwarder)
+            nursery.start_soon(_expire, forwarder)
+            gc.freeze()
+            events.add("notice", "started", f"engine started with {loaded.path}")
+            _notify("READY=1")
+            task_status.started(operations)
+            if signals:
+                await _obey_signals(configuration)
+            else:
+                await trio.sleep_forever()
+        finally:
+            _notify("STOPPING=1")
+            with trio.CancelScope(shield=True):
+                await deployment.close()
+            nursery.cancel_scope.cancel()
+
+
+async def _start(
+    nursery: trio.Nursery, settings: EngineSection, configuration: Configuration, operations: Operations
+) -> None:
+    path = Path(settings.control_socket) if settings.control_socket else default_control_socket()
+    try:
+        # The control socket first: a second engine is refused there, before it touches the first one's plumbing.
+        await nursery.start(_serve_control, operations, path, settings.control_group)
+        await configuration.start()
+    except (BindError, PlumbingError, ControlSocketError) as error:
+        raise StartError(str(error)) from error
+
+
+async def _serve_control(operations: Operations, path: Path, group: str, task_status: trio.TaskStatus[None]) -> None:
+    await serve(operations, path, group=group, task_status=task_status)
+
+
+async def _forward_answers(forwarder: Forwarder) -> None:
+    upstreams = forwarder.upstreams
+    while True:
+        await trio.lowlevel.wait_readable(upstreams.fileno())
+        upstreams.drain(trio.current_time())
+
+
+async def _expire(forwarder: Forwarder) -> None:
+    while True:
+        await trio.sleep(EXPIRY_TICK_S)
+        while forwarder.table.expire(trio.current_time(), EXPIRED_AT_ONCE):
+            await trio.lowlevel.checkpoint()
+        forwarder.upstreams.close_idle(trio.current_time(), SOCKET_IDLE_S, SOCKETS_LOOKED_AT)
+
+
+async def _obey_signals(configuration: Configuration) -> None:
+    with trio.open_signal_receiver(signal.SIGHUP, signal.SIGTERM, signal.SIGINT) as received:
+        async for number in received:
+            if number != signal.SIGHUP:
+                log.info("stopping on %s", signal.Signals(number).name)
+                return
+            _notify("RELOADING=1")
+            try:
+                await configuration.reload("SIGHUP")
+            except Refused as refusal:
+                for line in refusal.details:
+                    log.error("%s", line)
+            _notify("READY=1")
+
+
+def _socket_limit(wanted: int) -> int:
+    """Take as many open files as allowed; returns how many upstream sockets may be open (0: as many as fit)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    fit = max(RESERVED_FILES, hard - RESERVED_FILES)
+    return min(wanted, fit) if wanted else fit
+
+
+def _notify(state: str) -> None:
+    """Tell systemd (sd_notify(3)), if it started us."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        try:
+            sock.connect("\0" + address[1:] if address.startswith("@") else address)
+            sock.sendall(state.encode())
+        except OSError as error:
+            log.warning("systemd cannot be told %s: %s", state, error)

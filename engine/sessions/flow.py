@@ -1,0 +1,118 @@
+"""One UDP 5-tuple between a client and a service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from engine.sessions.persistence import PersistenceRecord
+    from engine.sessions.real_server import RealServer
+    from engine.sessions.service import Service
+    from engine.sessions.session import Session
+
+SocketAddress: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
+"""What the kernel reports as a datagram's source: (host, port), for IPv6 with flow label and scope."""
+
+
+class Port(IntEnum):
+    """Which of a service's two ports a flow goes to."""
+
+    IKE = 0
+    NAT_T = 1
+
+
+class Upstream(Protocol):
+    """The socket that stands for a client towards its real server."""
+
+    def fileno(self) -> int:
+        """Its file descriptor."""
+        ...
+
+    def send(self, data: memoryview, /) -> int:
+        """Send a datagram to the real server; raises OSError."""
+        ...
+
+    def recv_into(self, buffer: bytearray, /) -> int:
+        """Receive a datagram; returns its size in bytes; raises OSError."""
+        ...
+
+    def close(self) -> None:
+        """Give the socket back."""
+        ...
+
+
+class Flow:
+    """A 5-tuple: where it goes, what passed, and the sessions it carries.
+
+    Counters are kept here and on the real server by whoever forwards a datagram. `settled` is false while one of
+    its sessions is half-open: then every datagram is looked at, afterwards only IKE messages are.
+    """
+
+    __slots__ = (
+        "bytes_in",
+        "bytes_out",
+        "client",
+        "created_s",
+        "last_in_s",
+        "last_out_s",
+        "packets_in",
+        "packets_out",
+        "persistence",
+        "port",
+        "reply",
+        "send",
+        "server",
+        "service",
+        "sessions",
+        "settled",
+        "source",
+        "upstream",
+    )
+
+    def __init__(self, service: Service, port: Port, client: SocketAddress, server: RealServer, now_s: float) -> None:
+        self.service = service
+        self.port = port
+        self.client = client
+        self.server = server
+        self.sessions: list[Session] = []
+        self.settled = False
+        self.upstream: Upstream | None = None
+        self.send: Callable[[memoryview], int] | None = None
+        self.reply: Callable[[memoryview, SocketAddress], int] | None = None
+        self.source: SocketAddress | None = None
+        self.persistence: PersistenceRecord | None = None
+        self.created_s = now_s
+        self.last_in_s = now_s
+        self.last_out_s = 0.0
+        self.packets_in = 0
+        self.bytes_in = 0
+        self.packets_out = 0
+        self.bytes_out = 0
+
+    @property
+    def last_seen_s(self) -> float:
+        """When a datagram last passed, either way."""
+        return max(self.last_in_s, self.last_out_s)
+
+    @property
+    def idle_timeout_s(self) -> float:
+        """Silence after which the flow is forgotten."""
+        timeouts = self.service.config.timeouts
+        return timeouts.ike_idle_s if self.port is Port.IKE else timeouts.nat_t_idle_s
+
+    @property
+    def newest_session(self) -> Session:
+        """The session that ESP on this flow is taken to belong to."""
+        return self.sessions[-1]
+
+    def settle(self) -> None:
+        """Work out again whether every datagram must be looked at."""
+        self.settled = not any(session.half_open for session in self.sessions)
+
+
+def format_address(address: SocketAddress) -> str:
+    """address:port, with brackets around IPv6."""
+    host, port = address[0], address[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,99 @@
+"""Persistence records: which real server a client returns to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
+from itertools import islice
+
+from engine.config.schema import PrefixLengths
+from engine.sessions.real_server import RealServer
+
+OLDEST_LOOKED_AT = 64
+
+
+class PersistenceRecord:
+    """A client network and its server; alive while it has flows and for a timeout after the last."""
+
+    __slots__ = ("client", "flows", "last_used_s", "server")
+
+    def __init__(self, client: str, server: RealServer, now_s: float) -> None:
+        self.client = client
+        self.server = server
+        self.flows = 0
+        self.last_used_s = now_s
+
+    def expires_s(self, timeout_s: float, now_s: float) -> float:
+        """When it expires if nothing more is heard; a timeout from now while it has flows."""
+        return (now_s if self.flows else self.last_used_s) + timeout_s
+
+
+class PersistenceTable:
+    """The records of one service, bounded: when full, one of the oldest makes room."""
+
+    def __init__(self, max_records: int) -> None:
+        self.max_records = max_records
+        self._records: dict[str, PersistenceRecord] = {}
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[PersistenceRecord]:
+        return iter(self._records.values())
+
+    def holds(self, record: PersistenceRecord) -> bool:
+        """Whether this very record is still in force."""
+        return self._records.get(record.client) is record
+
+    def get(self, client: str, timeout_s: float, now_s: float) -> PersistenceRecord | None:
+        """The record of a client network, unless it has expired."""
+        record = self._records.get(client)
+        return record if record is not None and record.expires_s(timeout_s, now_s) > now_s else None
+
+    def remember(self, client: str, server: RealServer, now_s: float) -> tuple[PersistenceRecord, bool]:
+        """Point a client network at a server; says whether the record is new."""
+        if record := self._records.get(client):
+            record.server = server
+            record.last_used_s = now_s
+            return record, False
+        if len(self._records) >= self.max_records:
+            self._make_room()
+        record = self._records[client] = PersistenceRecord(client, server, now_s)
+        return record, True
+
+    def forget(self, record: PersistenceRecord) -> None:
+        """Drop a record."""
+        if self.holds(record):
+            del self._records[record.client]
+
+    def clear(self) -> None:
+        """Drop every record."""
+        self._records.clear()
+
+    def forget_server(self, server: RealServer) -> int:
+        """Drop every record that points at a server; returns how many."""
+        gone = [record for record in self._records.values() if record.server is server]
+        for record in gone:
+            self.forget(record)
+        return len(gone)
+
+    def _make_room(self) -> None:
+        """Drop the least needed of the oldest few: looking at all would stall the slow path."""
+        oldest = islice(self._records.values(), OLDEST_LOOKED_AT)
+        self.forget(min(oldest, key=lambda record: (record.flows > 0, record.last_used_s)))
+
+
+def client_network(host: str, prefix: PrefixLengths) -> str:
+    """The network that counts as one client: "198.51.100.7/32".
+
+    Cheap for the usual full-length prefix, since it runs for every new flow.
+    """
+    if ":" in host:
+        host = host.partition("%")[0]
+        return f"{host}/128" if prefix.v6 == 128 else str(ip_network(f"{host}/{prefix.v6}", strict=False))
+    return f"{host}/32" if prefix.v4 == 32 else str(ip_network(f"{host}/{prefix.v4}", strict=False))
+
+
+def packed(host: str) -> bytes:
+    """An address in network byte order, as hashing schedulers take it."""
+    return ip_address(host.partition("%")[0]).packed

@@ -1,0 +1,68 @@
+"""A real server at run time: its configuration, its load, and what its probes say."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from engine.config.schema import AdminState
+from engine.config.schema import RealServer as RealServerConfig
+from engine.health.state import ServerHealth
+from engine.sessions.flow import Port, SocketAddress
+
+
+class RealServer:
+    """One VPN server behind a service. Counters are kept by the session table and by the forwarder."""
+
+    __slots__ = (
+        "agent_load",
+        "bytes_in",
+        "bytes_out",
+        "config",
+        "established",
+        "half_open",
+        "health",
+        "last_request_s",
+        "new_sessions",
+        "packets_in",
+        "packets_out",
+        "ports",
+        "source_use",
+    )
+
+    def __init__(self, config: RealServerConfig, ports: tuple[int, int], health: ServerHealth) -> None:
+        self.config = config
+        self.ports = ports
+        self.health = health
+        self.agent_load: int | None = None
+        self.established = 0
+        self.half_open = 0
+        self.new_sessions = 0
+        self.packets_in = 0
+        self.bytes_in = 0
+        self.packets_out = 0
+        self.bytes_out = 0
+        self.source_use: Counter[str] = Counter()
+
+    @property
+    def name(self) -> str:
+        """The name the operator gave it."""
+        return self.config.name
+
+    @property
+    def address(self) -> str:
+        """Its address, as text."""
+        return str(self.config.address)
+
+    def endpoint(self, port: Port) -> SocketAddress:
+        """Where flows to one of the service's ports go."""
+        return (self.address, self.ports[port])
+
+    @property
+    def load(self) -> float:
+        """Sessions as schedulers count them: a half-open one is a quarter."""
+        return self.established + self.half_open / 4
+
+    @property
+    def keeps_sessions(self) -> bool:
+        """Whether sessions that it has may stay."""
+        return self.config.state is not AdminState.DISABLED and self.health.health != "down"

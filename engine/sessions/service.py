@@ -1,0 +1,60 @@
+"""A service at run time: its configuration, its real servers, and the keys that lead to its sessions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from engine.config.schema import Service as ServiceConfig
+from engine.config.schema import Source
+from engine.policy.schedulers import Scheduler
+from engine.sessions.flow import Flow, Port, SocketAddress
+from engine.sessions.persistence import PersistenceTable
+from engine.sessions.real_server import RealServer
+
+if TYPE_CHECKING:
+    from engine.sessions.session import Session
+
+
+class Service:
+    """One virtual service. The session table alone changes the indexes."""
+
+    def __init__(
+        self,
+        config: ServiceConfig,
+        servers: dict[str, RealServer],
+        scheduler: Scheduler,
+        snat_pool: tuple[str, ...],
+        max_records: int,
+    ) -> None:
+        self.config = config
+        self.snat_pool = snat_pool
+        self.servers = servers
+        self.scheduler = scheduler
+        self.persistence = PersistenceTable(max_records)
+        self.flows: dict[Port, dict[SocketAddress, Flow]] = {Port.IKE: {}, Port.NAT_T: {}}
+        self.by_spi: dict[int, Session] = {}
+        self.by_host: dict[str, list[Session]] = {}
+        self.drops: Counter[str] = Counter()
+        self.new_sessions = 0
+        self.starved = False
+        """New clients were turned away, and none has been taken since."""
+
+    @property
+    def name(self) -> str:
+        """The name the operator gave it."""
+        return self.config.name
+
+    @property
+    def is_snat(self) -> bool:
+        """Whether real servers see an address of the balancer instead of the client's."""
+        return self.config.source is Source.SNAT
+
+    def server_at(self, address: SocketAddress) -> tuple[RealServer, Port] | None:
+        """The real server and port that a datagram from an address comes from."""
+        for server in self.servers.values():
+            if server.address == address[0]:
+                for port in Port:
+                    if server.ports[port] == address[1]:
+                        return server, port
+        return None

@@ -1,0 +1,116 @@
+"""One IKE SA as far as a balancer can see it."""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from engine.sessions.flow import Flow
+    from engine.sessions.real_server import RealServer
+    from engine.sessions.service import Service
+
+MESSAGES_KEPT = 12
+SPI_PAIRS_KEPT = 4
+
+
+class Phase(StrEnum):
+    """What the cleartext headers and the ESP stream show of an IKE SA."""
+
+    INIT = "init"
+    COOKIE = "cookie"
+    AUTH = "auth"
+    ESTABLISHED = "established"
+    IDLE = "idle"
+    MOVED = "moved"
+    CLOSED = "closed"
+
+
+HALF_OPEN = frozenset({Phase.INIT, Phase.COOKIE, Phase.AUTH})
+
+
+class Message(NamedTuple):
+    """The cleartext header of one IKE message that passed."""
+
+    at_s: float
+    inward: bool
+    exchange: int
+    message_id: int
+    response: bool
+    size_bytes: int
+
+
+class Session:
+    """An IKE SA: its SPIs, its flows, its real server, its phase."""
+
+    __slots__ = (
+        "auth_response_bytes",
+        "created_s",
+        "ended_bytes_in",
+        "ended_bytes_out",
+        "ended_packets_in",
+        "ended_packets_out",
+        "flows",
+        "host",
+        "init_message",
+        "last_seen_s",
+        "messages",
+        "number",
+        "phase",
+        "rekeyed_s",
+        "server",
+        "service",
+        "source_address",
+        "spis",
+        "why",
+    )
+
+    def __init__(self, number: int, service: Service, server: RealServer, host: str, why: str, now_s: float) -> None:
+        self.number = number
+        self.service = service
+        self.server = server
+        self.host = host
+        self.why = why
+        self.phase = Phase.INIT
+        self.init_message = b""
+        """The client's latest IKE_SA_INIT request: its vendor, proposals and notifies stand there in clear."""
+        self.spis: list[tuple[int, int]] = []
+        self.flows: list[Flow] = []
+        self.created_s = now_s
+        self.last_seen_s = now_s
+        self.rekeyed_s = 0.0
+        """When a CREATE_CHILD_SA last passed: SPIs never seen before belong to the latest of these."""
+        self.auth_response_bytes = 0
+        self.source_address = ""
+        """The address that stands for the client towards the real server (snat)."""
+        self.messages: deque[Message] = deque(maxlen=MESSAGES_KEPT)
+        self.ended_packets_in = 0
+        self.ended_bytes_in = 0
+        self.ended_packets_out = 0
+        self.ended_bytes_out = 0
+
+    @property
+    def half_open(self) -> bool:
+        """Whether the IKE SA is still being set up."""
+        return self.phase in HALF_OPEN
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether no IKE message of it was ever seen: its server is a guess that a known SPI overrules."""
+        return not self.spis
+
+    def last_activity_s(self) -> float:
+        """When anything of it was last seen, on any flow it owns."""
+        latest = self.last_seen_s
+        for flow in self.flows:
+            if flow.newest_session is self:
+                latest = max(latest, flow.last_seen_s)
+        return latest
+
+    def keep_counters_of(self, flow: Flow) -> None:
+        """Carry over what passed on a flow that ends or that another session takes over."""
+        self.ended_packets_in += flow.packets_in
+        self.ended_bytes_in += flow.bytes_in
+        self.ended_packets_out += flow.packets_out
+        self.ended_bytes_out += flow.bytes_out

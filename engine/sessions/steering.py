@@ -1,0 +1,133 @@
+"""Which real server a datagram of an unknown flow goes to, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.config.schema import SchedulerKind
+from engine.policy.candidate import Candidate
+from engine.policy.eligibility import Ineligible, Standing, why_ineligible
+from engine.policy.slowstart import effective_weight
+from engine.sessions.flow import Flow, Port, SocketAddress
+from engine.sessions.persistence import client_network, packed
+from engine.sessions.real_server import RealServer
+from engine.sessions.service import Service
+from engine.sessions.session import Session
+from engine.sessions.table import SessionTable, TableFull
+from engine.wire.header import Exchange, IkeHeader
+
+
+class Unsteerable(Exception):
+    """A datagram that goes nowhere; `reason` is the slug it is counted by."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A real server, and why it."""
+
+    server: RealServer
+    why: str
+
+
+def steer(
+    table: SessionTable,
+    service: Service,
+    port: Port,
+    client: SocketAddress,
+    header: IkeHeader | None,
+    now_s: float,
+) -> Flow:
+    """Begin a flow for the first datagram of a 5-tuple; `header` is None for ESP.
+
+    The order: the session that the SPI names; then port following, for all but the first message of an IKE SA;
+    then persistence; then the scheduler.
+
+    Raises:
+        Unsteerable: no real server can take it, or the table is full.
+    """
+    following = service.config.port_following
+    if header is not None and following and (known := service.by_spi.get(header.spi_i)):
+        return table.add_flow(known, port, client, now_s)
+    host = client[0]
+    begins = header is not None and header.exchange == Exchange.IKE_SA_INIT
+    if header is not None and begins and header.response:
+        raise Unsteerable("stray-response")
+    if following and not begins and (sibling := latest_session(service, host)):
+        decision = Decision(sibling.server, "port following")
+    else:
+        decision = decide(service, host, now_s)
+    try:
+        session = table.open(service, decision.server, host, decision.why, now_s)
+    except TableFull:
+        raise Unsteerable("table-full") from None
+    if header is not None:
+        table.bind_spis(session, header.spi_i, header.spi_r)
+    return table.add_flow(session, port, client, now_s)
+
+
+def decide(service: Service, host: str, now_s: float, *, preview: bool = False) -> Decision:
+    """Where a new session of a client address goes; a preview leaves the scheduler as it was.
+
+    Only source-address persistence makes records by itself; those that the operator made count with every kind.
+
+    Raises:
+        Unsteerable: no real server takes new sessions.
+    """
+    config = service.config
+    network = client_network(host, config.persistence_prefix)
+    record = service.persistence.get(network, config.persistence_timeout_s, now_s)
+    if record and (ineligible(service, record.server) is None or _drains_with(record.server, record.flows)):
+        return Decision(record.server, f"persistence {network}")
+    candidates = [
+        candidate(service, server, now_s) for server in service.servers.values() if ineligible(service, server) is None
+    ]
+    place = service.scheduler.peek if preview else service.scheduler.choose
+    chosen = place(candidates, packed(host))
+    if chosen is None:
+        raise Unsteerable("no-server")
+    return Decision(service.servers[chosen.name], f"scheduled by {config.scheduler}")
+
+
+def ineligible(service: Service, server: RealServer) -> Ineligible | None:
+    """Why a real server takes no new session; None: it does."""
+    config = server.config
+    return why_ineligible(
+        Standing(
+            admin_state=config.state,
+            health=server.health.health,
+            weight=config.weight,
+            sessions=server.established + server.half_open,
+            max_sessions=config.max_sessions,
+            agent_load=server.agent_load,
+            adaptive=service.config.scheduler is SchedulerKind.ADAPTIVE,
+        )
+    )
+
+
+def candidate(service: Service, server: RealServer, now_s: float) -> Candidate:
+    """A real server as schedulers see it."""
+    up_since_s = server.health.up_since_s
+    up_for_s = now_s - up_since_s if up_since_s else service.config.slow_start_s
+    return Candidate(
+        name=server.name,
+        weight=server.config.weight,
+        effective_weight=effective_weight(server.config.weight, up_for_s, service.config.slow_start_s),
+        sessions=server.load,
+        rtt_s=server.health.rtt_s,
+        agent_load=server.agent_load,
+    )
+
+
+def latest_session(service: Service, host: str) -> Session | None:
+    """The session of a client address that was opened last and still has a real server."""
+    sessions = service.by_host.get(host)
+    return sessions[-1] if sessions else None
+
+
+def _drains_with(server: RealServer, flows: int) -> bool:
+    """Whether a draining server keeps a client: while the client has flows there, a second server would split it."""
+    return flows > 0 and server.config.state == "drain" and server.keeps_sessions

@@ -1,0 +1,240 @@
+"""The session table: the one place where sessions, flows and their keys are made and unmade."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+
+from engine.config.schema import PersistenceKind
+from engine.sessions.expiry import ExpiryQueue
+from engine.sessions.flow import Flow, Port, SocketAddress
+from engine.sessions.persistence import PersistenceRecord, client_network
+from engine.sessions.real_server import RealServer
+from engine.sessions.service import Service
+from engine.sessions.session import SPI_PAIRS_KEPT, Phase, Session
+
+SMALLEST_AUTH_SUCCESS_BYTES = 120
+"""An IKE_AUTH answer shorter than this holds no AUTH payload: it is a refusal."""
+
+FLOWS_PER_SESSION = 8
+
+
+class TableFull(Exception):
+    """No room for a new session, and no half-open one to give way."""
+
+
+class SessionTable:
+    """All sessions of the engine: bounded, with the oldest half-open one giving way when full."""
+
+    def __init__(self, max_sessions: int, release: Callable[[Flow], None]) -> None:
+        self.max_sessions = max_sessions
+        self.sessions: dict[int, Session] = {}
+        self.half_open: dict[int, Session] = {}
+        self.flow_count = 0
+        self.evicted = 0
+        self._release = release
+        self._expiry = ExpiryQueue()
+        self._numbers = count(1)
+
+    def open(self, service: Service, server: RealServer, host: str, why: str, now_s: float) -> Session:
+        """Begin a session.
+
+        Raises:
+            TableFull: every session is established.
+        """
+        if len(self.sessions) >= self.max_sessions:
+            if not self.half_open:
+                raise TableFull
+            self.evicted += 1
+            self.close(next(iter(self.half_open.values())))
+        session = Session(next(self._numbers), service, server, host, why, now_s)
+        self.sessions[session.number] = session
+        self.half_open[session.number] = session
+        self._count(session, +1)
+        service.by_host.setdefault(host, []).append(session)
+        service.new_sessions += 1
+        server.new_sessions += 1
+        self._watch(session, now_s + service.config.timeouts.half_open_s)
+        return session
+
+    def add_flow(self, session: Session, port: Port, client: SocketAddress, now_s: float) -> Flow:
+        """Begin a flow of a session; its longest unused one gives way when it has very many."""
+        service = session.service
+        if len(session.flows) >= FLOWS_PER_SESSION:
+            self.drop_flow(min(session.flows, key=lambda flow: flow.last_seen_s))
+        flow = Flow(service, port, client, session.server, now_s)
+        service.flows[port][client] = flow
+        self.flow_count += 1
+        self.attach(session, flow)
+        if service.config.persistence is PersistenceKind.SOURCE_ADDRESS:
+            flow.persistence = self.remember(service, client[0], session.server, now_s)
+            flow.persistence.flows += 1
+        self._expiry.push(now_s + flow.idle_timeout_s, lambda now_s: self._check_flow(flow, now_s))
+        return flow
+
+    def attach(self, session: Session, flow: Flow) -> None:
+        """Let a flow carry one more session, which its ESP is from now on taken to belong to."""
+        if flow.sessions:
+            previous = flow.newest_session
+            previous.keep_counters_of(flow)
+            flow.packets_in = flow.bytes_in = flow.packets_out = flow.bytes_out = 0
+            self._watch(previous, previous.last_seen_s + previous.service.config.timeouts.spi_binding_s)
+        flow.sessions.append(session)
+        session.flows.append(flow)
+        if session.phase is Phase.IDLE:
+            self.set_phase(session, Phase.ESTABLISHED)
+        flow.settle()
+
+    def bind_spis(self, session: Session, spi_i: int, spi_r: int) -> None:
+        """Make a session known by an SPI pair; the responder's SPI may come later."""
+        for position, (known_i, known_r) in enumerate(session.spis):
+            if known_i == spi_i:
+                if spi_r and not known_r:
+                    session.spis[position] = (spi_i, spi_r)
+                return
+        if len(session.spis) >= SPI_PAIRS_KEPT:
+            self._unbind(session, session.spis.pop(0)[0])
+        session.spis.append((spi_i, spi_r))
+        session.service.by_spi[spi_i] = session
+
+    def set_phase(self, session: Session, phase: Phase) -> None:
+        """Move a session to a phase; loads and the close look at its flows follow."""
+        if session.phase is phase:
+            return
+        self._count(session, -1)
+        session.phase = phase
+        self._count(session, +1)
+        if session.half_open:
+            self.half_open[session.number] = session
+        else:
+            self.half_open.pop(session.number, None)
+        for flow in session.flows:
+            flow.settle()
+
+    def remember(self, service: Service, host: str, server: RealServer, now_s: float) -> PersistenceRecord:
+        """Point a client's persistence record at a server."""
+        network = client_network(host, service.config.persistence_prefix)
+        record, new = service.persistence.remember(network, server, now_s)
+        if new:
+            due_s = record.expires_s(service.config.persistence_timeout_s, now_s)
+            self._expiry.push(due_s, lambda now_s: self._check_record(service, record, now_s))
+        return record
+
+    def use_source(self, session: Session, address: str) -> None:
+        """Note which address stands for the client towards the real server (snat)."""
+        if session.source_address != address:
+            self._release_source(session)
+            session.source_address = address
+            session.server.source_use[address] += 1
+
+    def close(self, session: Session) -> None:
+        """End a session, and the flows that carried nothing else."""
+        if session.phase is Phase.CLOSED:
+            return
+        self.set_phase(session, Phase.CLOSED)
+        del self.sessions[session.number]
+        for spi_i, _ in session.spis:
+            self._unbind(session, spi_i)
+        siblings = session.service.by_host[session.host]
+        siblings.remove(session)
+        if not siblings:
+            del session.service.by_host[session.host]
+        self._release_source(session)
+        for flow in session.flows:
+            flow.sessions.remove(session)
+            if flow.sessions:
+                flow.settle()
+            else:
+                self._end(flow)
+        session.flows.clear()
+
+    def drop_flow(self, flow: Flow) -> None:
+        """End a flow; a session left without any sleeps if it was established, else it ends."""
+        carried = flow.sessions.copy()
+        carried[-1].keep_counters_of(flow)
+        for session in carried:
+            session.last_seen_s = session.last_activity_s()
+            flow.sessions.remove(session)
+            session.flows.remove(flow)
+            if session.flows:
+                continue
+            if session.half_open or session.anonymous:
+                self.close(session)
+            else:
+                self.set_phase(session, Phase.IDLE)
+                self._watch(session, session.last_seen_s + session.service.config.timeouts.spi_binding_s)
+        self._end(flow)
+
+    def expire(self, now_s: float, limit: int) -> bool:
+        """End what is due, looking at `limit` things at most; says whether more is waiting."""
+        return self._expiry.run(now_s, limit)
+
+    def _watch(self, session: Session, due_s: float) -> None:
+        self._expiry.push(due_s, lambda now_s: self._check_session(session, now_s))
+
+    def _check_flow(self, flow: Flow, now_s: float) -> float | None:
+        if not flow.sessions:
+            return None
+        due_s = flow.last_seen_s + flow.idle_timeout_s
+        if due_s > now_s:
+            return due_s
+        self.drop_flow(flow)
+        return None
+
+    def _check_session(self, session: Session, now_s: float) -> float | None:
+        timeouts = session.service.config.timeouts
+        if session.phase is Phase.CLOSED:
+            return None
+        if session.half_open:
+            due_s = session.last_activity_s() + timeouts.half_open_s
+            if due_s > now_s:
+                return due_s
+            # Nothing more was said after an IKE_AUTH answer with an AUTH payload in it: a tunnel without traffic.
+            if session.auth_response_bytes >= SMALLEST_AUTH_SUCCESS_BYTES:
+                self.set_phase(session, Phase.ESTABLISHED)
+            else:
+                self.close(session)
+            return None
+        if any(flow.newest_session is session for flow in session.flows):
+            return None
+        due_s = session.last_seen_s + timeouts.spi_binding_s
+        if due_s > now_s:
+            return due_s
+        self.close(session)
+        return None
+
+    def _check_record(self, service: Service, record: PersistenceRecord, now_s: float) -> float | None:
+        if not service.persistence.holds(record):
+            return None
+        due_s = record.expires_s(service.config.persistence_timeout_s, now_s)
+        if due_s > now_s:
+            return due_s
+        service.persistence.forget(record)
+        return None
+
+    def _end(self, flow: Flow) -> None:
+        del flow.service.flows[flow.port][flow.client]
+        self.flow_count -= 1
+        if flow.persistence is not None:
+            flow.persistence.flows -= 1
+            flow.persistence.last_used_s = max(flow.persistence.last_used_s, flow.last_seen_s)
+        self._release(flow)
+
+    def _count(self, session: Session, step: int) -> None:
+        match session.phase:
+            case Phase.INIT | Phase.COOKIE | Phase.AUTH:
+                session.server.half_open += step
+            case Phase.ESTABLISHED | Phase.MOVED:
+                session.server.established += step
+
+    def _unbind(self, session: Session, spi_i: int) -> None:
+        if session.service.by_spi.get(spi_i) is session:
+            del session.service.by_spi[spi_i]
+
+    def _release_source(self, session: Session) -> None:
+        if session.source_address:
+            use = session.server.source_use
+            use[session.source_address] -= 1
+            if use[session.source_address] <= 0:
+                del use[session.source_address]
+            session.source_address = ""

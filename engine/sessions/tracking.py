@@ -1,0 +1,98 @@
+"""What passing IKE messages and ESP tell of a session: its SPIs and its phase."""
+
+from __future__ import annotations
+
+from engine.sessions.flow import Flow
+from engine.sessions.session import Message, Phase, Session
+from engine.sessions.table import SessionTable
+from engine.wire.header import Exchange, IkeHeader
+
+INIT_BYTES_KEPT = 2048
+
+
+def ike_from_client(table: SessionTable, flow: Flow, header: IkeHeader, size_bytes: int, now_s: float) -> None:
+    """Take note of an IKE message on its way to the real server.
+
+    Raises:
+        TableFull: it begins an IKE SA for which there is no room.
+    """
+    session = flow.service.by_spi.get(header.spi_i)
+    if session is None:
+        if header.exchange == Exchange.IKE_SA_INIT:
+            session = table.open(flow.service, flow.server, flow.client[0], "same flow", now_s)
+            table.attach(session, flow)
+        else:
+            session = _rekeyed(flow)
+        table.bind_spis(session, header.spi_i, header.spi_r)
+    elif flow not in session.flows and session.server is flow.server:
+        _recognise(table, flow, session)
+    _note(session, header, True, size_bytes, now_s)
+    match header.exchange:
+        case Exchange.IKE_SA_INIT:
+            pass
+        case Exchange.IKE_AUTH | Exchange.IKE_INTERMEDIATE if session.half_open:
+            table.set_phase(session, Phase.AUTH)
+        case Exchange.CREATE_CHILD_SA | Exchange.INFORMATIONAL if session.half_open:
+            table.set_phase(session, Phase.ESTABLISHED)
+
+
+def ike_from_server(
+    table: SessionTable, flow: Flow, header: IkeHeader, *, cookie: bool, size_bytes: int, now_s: float
+) -> None:
+    """Take note of an IKE message on its way to the client; `cookie`: it demands a cookie."""
+    session = flow.service.by_spi.get(header.spi_i) or _rekeyed(flow)
+    table.bind_spis(session, header.spi_i, header.spi_r)
+    _note(session, header, False, size_bytes, now_s)
+    match header.exchange:
+        case Exchange.IKE_SA_INIT if cookie and session.phase is Phase.INIT:
+            table.set_phase(session, Phase.COOKIE)
+        case Exchange.IKE_AUTH if header.response:
+            session.auth_response_bytes = size_bytes
+        case Exchange.CREATE_CHILD_SA | Exchange.INFORMATIONAL if session.half_open:
+            table.set_phase(session, Phase.ESTABLISHED)
+
+
+def keep_init(flow: Flow, message: bytes) -> None:
+    """Keep the latest IKE_SA_INIT request: what it says of the client is read only when somebody looks."""
+    if len(message) <= INIT_BYTES_KEPT:
+        flow.newest_session.init_message = message
+
+
+def tunnel_alive(table: SessionTable, flow: Flow, *, from_server: bool) -> None:
+    """Take note of ESP or a keepalive on a flow that is not settled.
+
+    Either follows a finished IKE_AUTH only. Where no IKE message was ever seen, as after a restart, only the real
+    server's word counts: anybody can send an ESP packet.
+    """
+    session = flow.newest_session
+    finished = from_server if session.anonymous else session.auth_response_bytes > 0
+    if session.half_open and finished:
+        table.set_phase(session, Phase.ESTABLISHED)
+
+
+def foreign_session(flow: Flow, header: IkeHeader) -> Session | None:
+    """The session on another real server that a message on this flow belongs to, if the flow is a mere guess."""
+    known = flow.service.by_spi.get(header.spi_i)
+    if known and known.server is not flow.server and all(session.anonymous for session in flow.sessions):
+        return known
+    return None
+
+
+def _rekeyed(flow: Flow) -> Session:
+    """Whose SPIs these are, never seen in the clear: those of the session that last negotiated new ones."""
+    return max(flow.sessions, key=lambda session: (session.rekeyed_s, session.number))
+
+
+def _recognise(table: SessionTable, flow: Flow, session: Session) -> None:
+    """A flow turns out to be another one of a known session: the nameless stand-in it began with ends."""
+    stand_ins = [other for other in flow.sessions if other.anonymous]
+    table.attach(session, flow)
+    for stand_in in stand_ins:
+        table.close(stand_in)
+
+
+def _note(session: Session, header: IkeHeader, inward: bool, size_bytes: int, now_s: float) -> None:
+    if header.exchange == Exchange.CREATE_CHILD_SA:
+        session.rekeyed_s = now_s
+    session.last_seen_s = now_s
+    session.messages.append(Message(now_s, inward, header.exchange, header.message_id, header.response, size_bytes))

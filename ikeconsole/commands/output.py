@@ -1,0 +1,38 @@
+"""What a command prints: records as JSON for programs, or tables for people."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+
+import msgspec
+from rich.console import Console
+
+from engine.control.records import Change
+
+_PIPE_COLUMNS = 200
+
+
+def add_json(parser: ArgumentParser) -> None:
+    """The option --json."""
+    parser.add_argument("--json", action="store_true", help="print the engine's records as JSON")
+
+
+def terminal() -> Console:
+    """Standard output: the terminal's width, or wide enough to lose nothing where another program reads."""
+    width = None if sys.stdout.isatty() else _PIPE_COLUMNS
+    return Console(width=width, highlight=False, markup=False, emoji=False)
+
+
+def print_json(record: object, *, one_line: bool = False) -> None:
+    """Print a record as one JSON document."""
+    document = msgspec.json.encode(record)
+    print((document if one_line else msgspec.json.format(document, indent=2)).decode(), flush=True)
+
+
+def print_change(change: Change, *, as_json: bool) -> None:
+    """Print what a changing call did."""
+    if as_json:
+        print_json(change)
+    else:
+        print(change.done)

@@ -1,0 +1,48 @@
+"""Where this run's configuration file and control socket are."""
+
+from __future__ import annotations
+
+import tomllib
+from argparse import Namespace
+from pathlib import Path
+
+from engine.paths import default_control_socket, find_config
+from ikeconsole.exits import Exit, Failure
+
+_SYSTEM_SOCKET = Path("/run/ikeconsole/control.sock")
+
+
+def config_path(options: Namespace) -> Path:
+    """The file of -c, or where a configuration is looked for without it."""
+    return Path(options.config) if options.config else find_config()
+
+
+def control_socket(options: Namespace) -> Path:
+    """The socket of --socket, else the configuration's, else the default; raises `Failure` for a bad -c."""
+    if options.socket:
+        return Path(options.socket)
+    return _configured_socket(options) or _default_socket()
+
+
+def _configured_socket(options: Namespace) -> Path | None:
+    """What the file says, even where the rest of it would not validate: the engine may run an older state of it."""
+    path = config_path(options)
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        if options.config:
+            raise Failure(Exit.BAD_CONFIG, f"{path}: {error.strerror}") from error
+        return None
+    except (ValueError, RecursionError):
+        return None
+    match tables:
+        case {"engine": {"control_socket": str(named)}} if named:
+            return Path(named)
+        case _:
+            return None
+
+
+def _default_socket() -> Path:
+    """This user's own engine if there is one, else the system's."""
+    own = default_control_socket()
+    return own if own.exists() or not _SYSTEM_SOCKET.exists() else _SYSTEM_SOCKET

@@ -1,0 +1,1 @@
+"""Records as text for people, for terminals from 80 columns on."""

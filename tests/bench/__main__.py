@@ -1,0 +1,92 @@
+"""Benchmarks: the engine beside nginx's stream module, in one run on one machine. Needs root and two cores.
+
+python -m tests.bench [--quick] [--peers ours,nginx,direct] [--only MEASURES] [--json FILE] [--write-docs]
+                      [--profile FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import signal
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from .measures import QUICK, Measure, Peer, Settings, plan
+from .peers import direct, nginx, ours
+from .processes import FILE_LIMIT
+from .report import Run, Sample, table, to_json, write_docs
+from .testbed import testbed
+
+
+def main() -> int:
+    """Run what the arguments ask for; 2 when this user cannot."""
+    arguments = _parse_arguments()
+    if os.geteuid():
+        print("the bench needs root: it makes network namespaces", file=sys.stderr)
+        return 2
+    # Default disposition of SIGTERM would leave the namespaces behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    settings = QUICK if arguments.quick else Settings()
+    engine: Peer = ours.Profiled(arguments.profile) if arguments.profile else ours
+    known: dict[str, Peer] = {peer.NAME: peer for peer in (engine, nginx, direct)}
+    peers = [known[name] for name in arguments.peers.split(",")]
+    measures = [measure for measure in plan(settings) if not arguments.only or measure.name in arguments.only]
+    run = Run(_conditions(peers), settings, _run_all(settings.rounds, measures, peers))
+    print(table(run))
+    if arguments.json:
+        arguments.json.write_bytes(to_json(run))
+    if arguments.write_docs:
+        write_docs(run)
+    return 0
+
+
+def _run_all(rounds: int, measures: list[Measure], peers: list[Peer]) -> list[Sample]:
+    samples = []
+    with tempfile.TemporaryDirectory(prefix="ikbench-") as directory, testbed(Path(directory)) as bed:
+        for round_number in range(1, rounds + 1):
+            for measure in measures:
+                # Peers take turns within a measure, so slow drift of the machine meets all alike.
+                for peer in peers:
+                    if peer is direct and not measure.all_peers:
+                        continue
+                    values = measure.run(bed, peer)
+                    samples.append(Sample(measure.name, measure.case, round_number, peer.NAME, values))
+                    told = ", ".join(f"{name} {value:,.6g}" for name, value in values.items())
+                    print(f"{round_number} {measure.name}, {measure.case}, {peer.NAME}: {told}", file=sys.stderr)
+    return samples
+
+
+def _conditions(peers: list[Peer]) -> dict[str, str]:
+    models = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    return {
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "processor": f"{models[0]}, {os.cpu_count()} cores",
+        "kernel": platform.release(),
+        "Python": platform.python_version(),
+        "open files allowed": f"{FILE_LIMIT:,}",
+        "load average before": f"{os.getloadavg()[0]:.2f}",
+        **{peer.NAME: peer.version() for peer in peers},
+    }
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one short round, to try it")
+    parser.add_argument("--peers", default="ours,nginx,direct", help="which peers, with commas")
+    parser.add_argument("--only", default=(), type=lambda text: text.split(","), help="which measures, with commas")
+    parser.add_argument("--json", type=Path, help="write every number to this file")
+    parser.add_argument("--write-docs", action="store_true", help="write docs/benchmarks.md and .json")
+    parser.add_argument("--profile", type=Path, help="run ours under cProfile and write its last profile here")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""ikeconsole's headless engine: every packet through trio, the kernel fast path off."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+from ..processes import FORWARDER_CORE, Process, running
+from ..testbed import REAL_SERVERS, SERVICE_ADDRESS, SNAT_ADDRESSES, Testbed
+
+NAME = "ours"
+TARGET = SERVICE_ADDRESS
+REPOSITORY = Path(__file__).parents[3]
+
+CONFIGURATION = """\
+[engine]
+control_socket = "{directory}/control.sock"
+state_dir = "{directory}"
+fast_path = "off"
+
+[[service]]
+name = "bench"
+address = "{service}"
+source = "snat"
+snat_addresses = ["{first_source}-{last_source}"]
+scheduler = "source-hash"
+persistence = "source-address"
+
+[service.health]
+type = "none"
+{real_servers}"""
+
+REAL_SERVER = """
+[[service.real_server]]
+name = "server-{number}"
+address = "{address}"
+"""
+
+
+def version() -> str:
+    """The installed version."""
+    try:
+        return installed_version("ikeconsole")
+    except PackageNotFoundError:
+        return "source tree"
+
+
+def forwarding(bed: Testbed) -> AbstractContextManager[Process]:
+    """Run the engine in the balancer's namespace; the block starts when both ports are bound."""
+    return _engine(bed)
+
+
+@dataclass(frozen=True, slots=True)
+class Profiled:
+    """The engine under cProfile: slower, but it says where the time goes. Each measure overwrites the file."""
+
+    output: Path
+    NAME: str = NAME
+    TARGET: str = TARGET
+
+    def version(self) -> str:
+        """The installed version, marked."""
+        return f"{version()}, profiled"
+
+    def forwarding(self, bed: Testbed) -> AbstractContextManager[Process]:
+        """Run the engine; the profile is written when it ends."""
+        return _engine(bed, "-m", "cProfile", "-o", str(self.output.absolute()))
+
+
+@contextmanager
+def _engine(bed: Testbed, *python: str) -> Iterator[Process]:
+    directory = Path(tempfile.mkdtemp(prefix="ours-", dir=bed.directory))
+    configuration = directory / "config.toml"
+    servers = (REAL_SERVER.format(number=n, address=address) for n, address in enumerate(REAL_SERVERS, 1))
+    configuration.write_text(
+        CONFIGURATION.format(
+            directory=directory,
+            service=SERVICE_ADDRESS,
+            first_source=SNAT_ADDRESSES[0],
+            last_source=SNAT_ADDRESSES[-1],
+            real_servers="".join(servers),
+        )
+    )
+    command = [sys.executable, *python, "-m", "ikeconsole", "engine", "-c", str(configuration)]
+    log = directory / "output.log"
+    with running(bed.balancer, FORWARDER_CORE, command, log=log, cwd=REPOSITORY) as process:
+        process.await_udp_port(SERVICE_ADDRESS, 500)
+        process.await_udp_port(SERVICE_ADDRESS, 4500)
+        yield process

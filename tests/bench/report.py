@@ -1,0 +1,109 @@
+"""The results of a run: records, medians and ratios, and the table of docs/benchmarks.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import msgspec
+
+from .measures import Settings, Values
+
+DOCS = Path(__file__).parents[2] / "docs"
+BEGIN, END = "<!-- results: written by the bench -->", "<!-- end of results -->"
+OURS, REFERENCE, DIRECT = "ours", "nginx", "direct"
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """The numbers of one peer in one case and round."""
+
+    measure: str
+    case: str
+    round: int
+    peer: str
+    values: Values
+
+
+class Run(msgspec.Struct, frozen=True):
+    """A whole run, as docs/benchmarks.json has it."""
+
+    conditions: dict[str, str]
+    settings: Settings
+    samples: list[Sample]
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """A number that the table shows: its key, label, and how it is written."""
+
+    measure: str
+    key: str
+    label: str
+    number_format: str = ",.0f"
+
+
+HEADLINES = (
+    Headline("forwarding", "packets_per_s", "packets/s"),
+    Headline("forwarding", "packets_per_cpu_s", "packets per CPU second"),
+    Headline("forwarding", "forwarder_core_busy_share", "forwarder's core, busy", ".0%"),
+    Headline("forwarding", "load_core_busy_share", "load's core, busy", ".0%"),
+    Headline("forwarding", "lost", "datagrams lost"),
+    Headline("forwarding", "misdelivered", "answers at another client"),
+    Headline("sessions", "sessions_per_s", "new sessions/s"),
+    Headline("sessions", "sessions_per_cpu_s", "new sessions per CPU second"),
+    Headline("sessions", "failed", "tunnels failed"),
+    Headline("memory", "memory_bytes_per_session", "process bytes per session"),
+    Headline("memory", "kernel_bytes_per_session", "kernel bytes per session"),
+    Headline("memory", "files_per_session", "open files per session", ".2f"),
+    Headline("memory", "established_share", "tunnels that came up", ".0%"),
+    Headline("latency", "p50_us", "round trip p50, µs"),
+    Headline("latency", "p99_us", "round trip p99, µs"),
+)
+
+
+def table(run: Run) -> str:
+    """Medians of the rounds for every peer; the ratio ours/nginx as median (least to most) of the rounds."""
+    lines = ["| | ours | nginx | ours/nginx | direct |", "| --- | ---: | ---: | ---: | ---: |"]
+    for case in dict.fromkeys((sample.measure, sample.case) for sample in run.samples):
+        for headline in HEADLINES:
+            if headline.measure != case[0]:
+                continue
+            rounds = {peer: _by_round(run, case, peer, headline.key) for peer in (OURS, REFERENCE, DIRECT)}
+            cells = {peer: _cell(numbers, headline.number_format) for peer, numbers in rounds.items()}
+            ratio = _ratio_cell(rounds[OURS], rounds[REFERENCE])
+            row = (f"{case[1]}: {headline.label}", cells[OURS], cells[REFERENCE], ratio, cells[DIRECT])
+            lines.append(f"| {' | '.join(row)} |")
+    return "\n".join(lines)
+
+
+def write_docs(run: Run) -> None:
+    """Replace the results in docs/benchmarks.md, and docs/benchmarks.json; the prose around them stays."""
+    page = DOCS / "benchmarks.md"
+    before, _, rest = page.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    conditions = "\n".join(f"* {name}: {value}" for name, value in run.conditions.items())
+    page.write_text(f"{before}{BEGIN}\n\n{conditions}\n\n{table(run)}\n\n{END}{after}")
+    (DOCS / "benchmarks.json").write_bytes(to_json(run))
+
+
+def to_json(run: Run) -> bytes:
+    """The whole run as one JSON document."""
+    return msgspec.json.format(msgspec.json.encode(run), indent=1) + b"\n"
+
+
+def _by_round(run: Run, case: tuple[str, str], peer: str, key: str) -> dict[int, float]:
+    return {
+        sample.round: sample.values[key]
+        for sample in run.samples
+        if (sample.measure, sample.case) == case and sample.peer == peer and key in sample.values
+    }
+
+
+def _cell(rounds: dict[int, float], number_format: str) -> str:
+    return format(median(rounds.values()), number_format) if rounds else ""
+
+
+def _ratio_cell(ours: dict[int, float], reference: dict[int, float]) -> str:
+    ratios = sorted(ours[n] / reference[n] for n in ours.keys() & reference.keys() if reference[n] > 0)
+    return f"{median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})" if ratios else ""

@@ -1,0 +1,60 @@
+/* The real servers of the bench: answers IKE_SA_INIT and IKE_AUTH, echoes ESP, on every local address.
+ *
+ * An answer is the request with the responder's header fields set. The responder SPI names the server that
+ * made it, and IKE_AUTH at another server gets no answer, as from a VPN server that does not know the IKE SA:
+ * a balancer that breaks port following establishes no tunnels here. */
+#include "datagrams.h"
+
+static int is_answered(struct batch *b, int i, size_t ike_offset)
+{
+    size_t size = b->message[i].msg_len;
+    unsigned char *data = b->data[i];
+    static const unsigned char marker[NON_ESP_MARKER];
+    if (ike_offset && size >= sizeof(struct esp_probe) && memcmp(data, marker, sizeof marker))
+        return 1;
+    if (size < ike_offset + sizeof(struct ike_header))
+        return 0;
+    struct ike_header *ike = (struct ike_header *)(data + ike_offset);
+    uint8_t server = (uint8_t)(ntohl(packet_info(b, i)->ipi_addr.s_addr) & 0xff);
+    ike->flags = FLAG_RESPONSE;
+    if (ike->exchange == IKE_SA_INIT) {
+        ike->spi_r = ike->spi_i;
+        *(uint8_t *)&ike->spi_r = server;
+        return 1;
+    }
+    return *(uint8_t *)&ike->spi_r == server;
+}
+
+static void answer(int fd, struct batch *b, size_t ike_offset)
+{
+    int answers = 0;
+    receive(fd, b);
+    for (int i = 0; i < b->count; i++) {
+        if (!is_answered(b, i, ike_offset))
+            continue;
+        b->io[i].iov_len = b->message[i].msg_len;
+        packet_info(b, i)->ipi_ifindex = 0; /* the route decides the interface */
+        b->message[answers++] = b->message[i];
+    }
+    b->count = answers;
+    send_all(fd, b);
+}
+
+int main(void)
+{
+    static struct batch batch;
+    struct pollfd sockets[] = {
+        {.fd = udp_socket(NAT_T_PORT), .events = POLLIN},
+        {.fd = udp_socket(IKE_PORT), .events = POLLIN},
+    };
+    puts("ready");
+    fflush(stdout);
+    for (;;) {
+        if (poll(sockets, 2, -1) < 0)
+            die("poll");
+        if (sockets[0].revents)
+            answer(sockets[0].fd, &batch, NON_ESP_MARKER);
+        if (sockets[1].revents)
+            answer(sockets[1].fd, &batch, 0);
+    }
+}

@@ -1,0 +1,56 @@
+"""Fixtures of the end-to-end tests: a lab for each module, and an engine in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+
+import pytest
+from harness.certificates import Authority
+from harness.lab import Lab, open_lab
+from harness.namespaces import sweep_leftovers
+from harness.requirements import missing
+from harness.topology import Shape
+
+LOG_TAIL_BYTES = 6000
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """The certificate authority; skips where this machine cannot run real peers, and fails there under CI."""
+    if lacking := missing():
+        reason = f"end-to-end tests need {', '.join(lacking)}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    sweep_leftovers()
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Lab]:
+    """Three clients, two more behind one NAT, the balancer in between, three servers."""
+    with open_lab(tmp_path_factory.mktemp("lab"), authority, nat_clients=2) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def single_arm_lab(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Lab]:
+    """One client behind a router; the balancer in the servers' segment."""
+    directory = tmp_path_factory.mktemp("single")
+    with open_lab(directory, authority, Shape.SINGLE_ARM, clients=1, servers=2) as made:
+        yield made
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the daemons' last words beside a failed test."""
+    report = yield
+    if report.failed and call.when == "call" and isinstance(item, pytest.Function):
+        for fixture in item.funcargs.values():
+            for name, path in fixture.logs().items() if isinstance(fixture, Lab) else ():
+                if path.exists():
+                    report.sections.append((f"log of {name}", path.read_text()[-LOG_TAIL_BYTES:]))
+    return report

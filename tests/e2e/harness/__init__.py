@@ -1,0 +1,1 @@
+"""A small network of real IKEv2 peers around an ikeconsole engine, in network namespaces."""

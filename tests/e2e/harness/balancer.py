@@ -1,0 +1,143 @@
+"""The program under test: an ikeconsole engine in the lb namespace, and its command line."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import msgspec
+import tomli_w
+
+from engine.control.records import EngineStatus, ServerStatus, ServiceStatus, SessionPage, SessionRow
+from harness.namespaces import CommandFailed, end, run
+from harness.plan import Family
+from harness.topology import Node, Topology
+from harness.waiting import eventually
+
+PROGRAM: Sequence[str] = (sys.executable, "-m", "ikeconsole")
+TREE = Path(__file__).parents[3]
+"""The source tree, so that what is tested is what stands here, installed or not."""
+
+Table: TypeAlias = dict[str, Any]
+"""A TOML table."""
+
+PROBE_INTERVAL_S = 0.3
+PROBE_FALL = 2
+_HEALTH: Table = {
+    "type": "ike",
+    "interval": "300ms",
+    "timeout": "300ms",
+    "fall": PROBE_FALL,
+    "rise": 1,
+}
+
+
+def service_name(family: Family) -> str:
+    """The name of the service of that family."""
+    return f"vpn-{family}"
+
+
+def configuration(topology: Topology, source: str, **service_keys: Any) -> Table:
+    """A configuration with one service a family, over all servers; `service_keys` go to both services."""
+    servers = {name: node for name, node in topology.nodes.items() if name.startswith("rs")}
+    return {
+        "service": [
+            {
+                "name": service_name(family),
+                "address": topology.vip[family],
+                "source": source,
+                "health": dict(_HEALTH),
+                "real_server": [{"name": name, "address": node.addresses[family]} for name, node in servers.items()],
+                **service_keys,
+            }
+            for family in Family
+        ]
+    }
+
+
+class Balancer:
+    """One engine process after another, all with the same files."""
+
+    def __init__(self, node: Node, directory: Path) -> None:
+        self.node = node
+        self.log = directory / "engine.log"
+        self._config_path = directory / "config.toml"
+        self._socket = directory / "control.sock"
+        self._state_dir = directory / "state"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._state_dir.mkdir(parents=True)
+
+    def write(self, config: Table) -> None:
+        """Put a configuration on disk."""
+        engine = {"control_socket": str(self._socket), "state_dir": str(self._state_dir)}
+        self._config_path.write_text(tomli_w.dumps({**config, "engine": engine | config.get("engine", {})}))
+
+    def start(self) -> None:
+        """Start the engine with what is on disk, and wait until every server is up."""
+        self._process = self.node.namespace.spawn(
+            *PROGRAM, "engine", "-c", str(self._config_path), log=self.log, cwd=TREE
+        )
+        try:
+            eventually(self._all_up, f"the engine answers, and its servers are up (see {self.log})", timeout_s=10)
+        except BaseException:
+            self.stop(signal.SIGKILL)
+            raise
+
+    def hang_up(self) -> None:
+        """Make the engine read its configuration again, as systemd does."""
+        assert self._process
+        self._process.send_signal(signal.SIGHUP)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End the engine; its exit status."""
+        assert self._process
+        status = end(self._process, number)
+        self._process = None
+        return status
+
+    @property
+    def running(self) -> bool:
+        """Whether an engine was started and not stopped."""
+        return self._process is not None
+
+    def command(self, *argv: str, check: bool = True) -> str:
+        """A command line's standard output; raises CommandFailed unless told not to check."""
+        return run([*PROGRAM, *argv, "--socket", str(self._socket)], cwd=TREE, check=check)
+
+    def forget_clients(self) -> None:
+        """Clear all sessions and persistence, if there are any."""
+        for everyone in ("0.0.0.0/0", "::/0"):
+            self.command("clear", everyone, check=False)
+
+    def status(self) -> EngineStatus:
+        """`ikeconsole status --json`."""
+        return msgspec.json.decode(self.command("status", "--json"), type=EngineStatus)
+
+    def sessions(self, *filters: str) -> list[SessionRow]:
+        """`ikeconsole sessions --json`."""
+        page = msgspec.json.decode(self.command("sessions", "--json", *filters), type=SessionPage)
+        return page.rows
+
+    def service(self, family: Family) -> ServiceStatus:
+        """The service of that family."""
+        (found,) = [row for row in self.status().services if row.name == service_name(family)]
+        return found
+
+    def server(self, family: Family, name: str) -> ServerStatus:
+        """A real server of the service of that family."""
+        (found,) = [row for row in self.service(family).servers if row.name == name]
+        return found
+
+    def _all_up(self) -> bool:
+        assert self._process
+        if self._process.poll() is not None:
+            raise AssertionError(f"the engine ended at once: {self.log.read_text()[-3000:]}")
+        try:
+            status = self.status()
+        except CommandFailed:
+            return False
+        return all(row.health == "up" for service in status.services for row in service.servers)

@@ -1,0 +1,30 @@
+"""The balancer in the servers' own segment, with one interface."""
+
+from __future__ import annotations
+
+import pytest
+from harness.balancer import configuration
+from harness.lab import Lab
+from harness.peers import Profile
+from harness.plan import Family
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.mark.parametrize("source", ["transparent", "snat"])
+def test_tunnels_work_and_are_rekeyed_by_either_side(single_arm_lab: Lab, source: str) -> None:
+    lab = single_arm_lab
+    client = lab.clients["c1"]
+    lab.balancer.write(configuration(lab.topology, source))
+    lab.balancer.start()
+    for family in Family:
+        tunnel = client.connect(lab.vip[family], Profile.BIG_CERT)
+        assert client.ping().received == 5
+        tunnel = client.rekey("ike")
+        lab.servers[tunnel.server].rekey(client, "child")
+        client.await_change(tunnel, "child")
+        assert client.ping().received == 5
+        remote = lab.servers[tunnel.server].sa_of(client).remote_host
+        assert (remote == client.node.addresses[family]) is (source == "transparent")
+        lab.tidy()
+    lab.balancer.stop()
