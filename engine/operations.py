@@ -13,6 +13,7 @@ import trio
 
 from engine import reports
 from engine.config import edit
+from engine.config.schema import AdminState
 from engine.configuration import Configuration
 from engine.control.api import Refused
 from engine.control.records import (
@@ -136,17 +137,18 @@ class Operations:
     ) -> Change:
         """Change a real server's admin state or weight, live and in the file; raises Refused."""
         real_server = self._find(service, server)
+        admin_state = _admin_state(state)
         sessions = real_server.established + real_server.half_open
-        parts = [state] if state else []
+        parts = [str(admin_state)] if admin_state else []
         if weight is not None:
             parts.append(f"weight {weight}")
         summary = f"{service}/{server}: {', '.join(parts)}"
-        change = partial(edit.set_server, service=service, server=server, state=state, weight=weight)
+        change = partial(edit.set_server, service=service, server=server, state=admin_state, weight=weight)
         done = await self._configuration.edit(change, author, summary)
         effect = {
-            "drain": f"; {sessions} sessions stay until they end, new clients go to other servers",
-            "disabled": f"; {sessions} sessions move when their clients next speak",
-        }.get(state or "", "")
+            AdminState.DRAIN: f"; {sessions} sessions stay until they end, new clients go to other servers",
+            AdminState.DISABLED: f"; {sessions} sessions move when their clients next speak",
+        }.get(admin_state or AdminState.ENABLED, "")
         return Change(done=done + effect, sessions=sessions if effect else 0)
 
     def clear(self, client: str) -> Change:
@@ -252,3 +254,12 @@ def _one_host(client: str) -> str:
     if network.num_addresses != 1:
         raise Refused("invalid", f"{client} is a prefix: name one client address")
     return str(network.network_address)
+
+
+def _admin_state(word: str | None) -> AdminState | None:
+    if word is None:
+        return None
+    try:
+        return AdminState(word)
+    except ValueError:
+        raise Refused("invalid", f"there is no state {word!r}: write one of {', '.join(AdminState)}") from None

@@ -53,7 +53,7 @@ def service_status(service: Service) -> ServiceStatus:
         source=config.source,
         scheduler=config.scheduler,
         persistence=config.persistence,
-        persistence_timeout_s=config.persistence_timeout_s,
+        persistence_timeout_s=float(config.persistence_timeout_s),
         port_following=config.port_following,
         state=_service_state(servers, taking),
         sessions=sessions,

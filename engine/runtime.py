@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import resource
@@ -64,6 +63,7 @@ async def serve_forever(
     state_dir = Path(settings.state_dir) if settings.state_dir else default_state_dir()
     events = EventLog()
     forwarder = Forwarder(settings.max_sessions, _socket_limit(settings.max_open_sockets), Starvation(events))
+    failure: StartError | None = None
     async with trio.open_nursery() as nursery:
         deployment = Deployment(nursery, forwarder, events, install_secret(state_dir))
         configuration = Configuration(loaded, deployment, state_dir, events)
@@ -72,7 +72,6 @@ async def serve_forever(
             await _start(nursery, settings, configuration, operations)
             nursery.start_soon(_forward_answers, forwarder)
             nursery.start_soon(_expire, forwarder)
-            gc.freeze()
             events.add("notice", "started", f"engine started with {loaded.path}")
             _notify("READY=1")
             task_status.started(operations)
@@ -80,23 +79,25 @@ async def serve_forever(
                 await _obey_signals(configuration)
             else:
                 await trio.sleep_forever()
+        except (BindError, PlumbingError, ControlSocketError) as error:
+            failure = StartError(str(error))
         finally:
             _notify("STOPPING=1")
-            with trio.CancelScope(shield=True):
-                await deployment.close()
             nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                await trio.lowlevel.checkpoint()
+                await deployment.close()
+    if failure is not None:
+        raise failure
 
 
 async def _start(
     nursery: trio.Nursery, settings: EngineSection, configuration: Configuration, operations: Operations
 ) -> None:
     path = Path(settings.control_socket) if settings.control_socket else default_control_socket()
-    try:
-        # The control socket first: a second engine is refused there, before it touches the first one's plumbing.
-        await nursery.start(_serve_control, operations, path, settings.control_group)
-        await configuration.start()
-    except (BindError, PlumbingError, ControlSocketError) as error:
-        raise StartError(str(error)) from error
+    # The control socket first: a second engine is refused there, before it touches the first one's plumbing.
+    await nursery.start(_serve_control, operations, path, settings.control_group)
+    await configuration.start()
 
 
 async def _serve_control(operations: Operations, path: Path, group: str, task_status: trio.TaskStatus[None]) -> None:

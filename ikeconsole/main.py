@@ -6,10 +6,10 @@ import os
 import sys
 from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
-from typing import NoReturn
+from io import TextIOWrapper
+from typing import NoReturn, Protocol, cast
 
 from ikeconsole.exits import Exit, Failure
 
@@ -21,6 +21,12 @@ class Command:
     name: str
     module: str
     summary: str
+
+
+class _CommandModule(Protocol):
+    def add_arguments(self, parser: ArgumentParser, command: str) -> None: ...
+
+    def execute(self, options: Namespace) -> int: ...
 
 
 COMMANDS = (
@@ -100,8 +106,7 @@ def _add_common(parser: ArgumentParser, default: str | None) -> None:
 
 
 def _execute(options: Namespace) -> int:
-    code: int = _module(options.command).execute(options)
-    return code
+    return _module(options.command).execute(options)
 
 
 def _status_or_help(options: Namespace) -> int:
@@ -115,12 +120,12 @@ def _status_or_help(options: Namespace) -> int:
         return Exit.OK
 
 
-def _module(name: str) -> object:
+def _module(name: str) -> _CommandModule:
     command = next(command for command in COMMANDS if command.name == name)
-    return import_module(f"ikeconsole.commands.{command.module}")
+    return cast(_CommandModule, import_module(f"ikeconsole.commands.{command.module}"))
 
 
 def _make_writable_in_any_encoding() -> None:
     for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError):
+        if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")

@@ -118,7 +118,7 @@ class _Editor:
             return
         if holder := self._holder(place):
             block, line = holder
-            if old:
+            if old or block.place + line.key != place:
                 value = [to_short_table(entry) for entry in new]
                 line.text = _rewritten(line.text, place[len(block.place) :], value)
                 return
@@ -140,10 +140,11 @@ class _Editor:
         kept = [entry for entry in wanted if isinstance(entry, int)]
         for number in set(range(count)).difference(kept):
             for block in groups[number]:
-                self._remove(block)
+                self._take_out(block, block.take_tail())
         if kept != sorted(kept):
-            moved = [block for number in kept for block in groups[number]]
-            self._blocks = [block for block in self._blocks if block not in moved]
+            for number in kept:
+                for block in groups[number]:
+                    self._take_out(block, block.take_aside())
         for entry in wanted:
             group = groups[entry] if isinstance(entry, int) else entry
             if group[0] not in self._blocks:
@@ -153,23 +154,24 @@ class _Editor:
     def _insert(self, before: Block, group: Sequence[Block]) -> None:
         """Put blocks behind another, with a blank line on either side."""
         position = self._blocks.index(before) + 1
-        following = self._blocks[position : position + 1]
-        for block in [before, *group[: len(group) if following else -1]]:
+        group[-1].lines += before.take_aside()
+        closed = group if position < len(self._blocks) else group[:-1]
+        for block in (before, *closed):
             if block.text and not (block.lines and block.lines[-1].blank):
                 block.lines.append(Line(self._newline))
         self._blocks[position:position] = group
 
-    def _remove(self, block: Block) -> None:
-        """Take a block out, and leave comments that a blank line parts from it to the block before."""
+    def _take_out(self, block: Block, left_behind: Sequence[Line]) -> None:
+        """Take a block out, and leave some comments of it to the block before."""
         position = self._blocks.index(block)
         before = self._blocks[position - 1]
-        tail = block.take_tail()
         del self._blocks[position]
-        if any(not line.blank for line in tail):
-            before.lines += tail
-        elif position == len(self._blocks):
+        commented = any(not line.blank for line in left_behind)
+        if commented or position == len(self._blocks):
             while before.lines and before.lines[-1].blank:
                 before.lines.pop()
+        if commented:
+            before.lines += left_behind
 
     def _fresh(self, place: Place, record: Record) -> list[Block]:
         """The blocks of a new table, without the keys that have their default."""

@@ -15,6 +15,8 @@ from tomlkit.items import InlineTable
 Place = tuple[str | int, ...]
 """Where something is: keys, and positions in arrays from 0, as in ("service", 0, "health", "interval")."""
 
+_SHOWN_HEADER = re.compile(r"\s*#\s*\[{1,2}[\w.-]+\]{1,2}\s*(#|$)")
+
 
 @dataclass(slots=True)
 class Line:
@@ -55,6 +57,20 @@ class Block:
             start += 1
         tail, self.lines = self.lines[start:], self.lines[:start]
         return tail
+
+    def take_aside(self) -> list[Line]:
+        """Cut off and return comments at the end that show other tables, which new blocks must not follow."""
+        last_key = self.last_key()
+        shown = (number for number, line in enumerate(self.lines) if _SHOWN_HEADER.match(line.text))
+        start = next((number for number in shown if number > last_key), 0)
+        while start > 0 and not self.lines[start - 1].blank:
+            start -= 1
+        while start > 0 and self.lines[start - 1].blank:
+            start -= 1
+        if start <= last_key or not self.header:
+            return []
+        aside, self.lines = self.lines[start:], self.lines[:start]
+        return aside
 
 
 def read_blocks(text: str) -> list[Block]:

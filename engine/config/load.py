@@ -90,7 +90,7 @@ _REMEDIES = {
     "Expected newline or end of document": "write one KEY = VALUE a line; text needs quotes around all of it",
     "Cannot overwrite a value": "the key or table stands twice: remove one",
     "Cannot declare": "the table stands twice: remove one, or write [[...]] where several are meant",
-    "Unterminated string": 'close the text with "',
+    "Illegal character '\\n'": 'close the text with " before the line ends',
     "Unclosed array": "close the list with ]",
     "Unescaped": "write \\\\ for each backslash",
 }
@@ -99,14 +99,16 @@ _REMEDIES = {
 def _syntax_problem(message: str, text: str) -> Problem:
     """tomllib's complaint with its place as LINE:COLUMN, the line itself and a remedy."""
     lines = text.splitlines() or [""]
+    complaint = message.partition(" (at ")[0]
     if place := re.search(r" \(at line (\d+), column (\d+)\)$", message):
         line, column = int(place[1]), int(place[2])
+        remedies = (remedy for start, remedy in _REMEDIES.items() if complaint.startswith(start))
+        remedy = next(remedies, "correct this line")
     else:
         line, column = len(lines), len(lines[-1]) + 1
-    complaint = message.partition(" (at ")[0]
-    remedy = next((remedy for start, remedy in _REMEDIES.items() if complaint.startswith(start)), "")
+        remedy = "the file ends in the middle of this: close the quotes or brackets"
     shown = lines[line - 1].strip()[:60] if line <= len(lines) else ""
-    return Problem(f"{line}:{column}", f"{complaint}: {remedy or 'correct this line'}: {shown}")
+    return Problem(f"{line}:{column}", f"{complaint}: {remedy}: {shown}")
 
 
 def digest_of(text: str) -> str:

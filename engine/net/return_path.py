@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable
+from socket import AddressFamily
 
 import trio
 
 from engine.net import transparent
 from engine.net.catch_all import CatchAll
 from engine.net.forwarder import Forwarder
+from engine.net.sockets import family_of
 from engine.sessions.service import Service
 
 
 class ReturnPath:
-    """Open while any service is transparent."""
+    """Open for the address families of the real servers of transparent services."""
 
     def __init__(self, nursery: trio.Nursery, services: dict[str, Service], forwarder: Forwarder) -> None:
         self._nursery = nursery
         self._services = services
         self._forwarder = forwarder
-        self._catch_alls: list[CatchAll] = []
-        self._endpoints: frozenset[tuple[str, int]] = frozenset()
+        self._catch_alls: dict[AddressFamily, CatchAll] = {}
+        self._endpoints: frozenset[transparent.Endpoint] = frozenset()
 
-    async def follow(self, endpoints: Iterable[tuple[str, int]]) -> None:
-        """Bring back what these real servers' (address, port) send; none: close the return path.
+    async def follow(self, endpoints: Iterable[transparent.Endpoint]) -> None:
+        """Bring back what these real servers send; none: close the return path.
 
         Raises:
             transparent.PlumbingError: the kernel refuses; what was in force before still is.
@@ -34,40 +35,32 @@ class ReturnPath:
             return
         if not wanted:
             await self.close()
-        elif self._catch_alls:
-            await transparent.update(wanted, *self._ports())
-        else:
-            await self._open(wanted)
+            return
+        for family in {family_of(address) for address, _ in wanted} - self._catch_alls.keys():
+            await self._open(family)
+        await transparent.update(wanted, {family: c.port for family, c in self._catch_alls.items()})
         self._endpoints = wanted
 
     async def close(self) -> None:
         """Take sockets and plumbing away."""
         if self._catch_alls:
-            self._close_sockets()
+            for catch_all in self._catch_alls.values():
+                catch_all.close()
+            self._catch_alls.clear()
             await transparent.remove()
         self._endpoints = frozenset()
 
-    async def _open(self, endpoints: frozenset[tuple[str, int]]) -> None:
+    async def _open(self, family: AddressFamily) -> None:
         try:
-            for family in (socket.AF_INET, socket.AF_INET6):
-                self._catch_alls.append(CatchAll(family, self._services, self._forwarder))
-            await transparent.install(endpoints, *self._ports())
+            catch_all = CatchAll(family, self._services, self._forwarder)
         except OSError as error:
-            self._close_sockets()
             raise transparent.PlumbingError(
                 f'source = "transparent" needs CAP_NET_ADMIN ({error.strerror}): run as root or set source = "snat"'
             ) from error
+        try:
+            await transparent.install(family)
         except BaseException:
-            self._close_sockets()
+            catch_all.socket.close()
             raise
-        for catch_all in self._catch_alls:
-            self._nursery.start_soon(catch_all.serve)
-
-    def _ports(self) -> tuple[int, int]:
-        v4, v6 = self._catch_alls
-        return v4.port, v6.port
-
-    def _close_sockets(self) -> None:
-        for catch_all in self._catch_alls:
-            catch_all.close()
-        self._catch_alls = []
+        self._catch_alls[family] = catch_all
+        self._nursery.start_soon(catch_all.serve)

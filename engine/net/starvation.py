@@ -26,4 +26,6 @@ class Starvation:
     def ends(self, service: Service) -> None:
         """A new client was taken."""
         service.starved = False
-        self._events.add("notice", "takes-clients", f"{service.name}: new clients are taken again", service=service.name)
+        self._events.add(
+            "notice", "takes-clients", f"{service.name}: new clients are taken again", service=service.name
+        )

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from socket import AF_INET, AF_INET6, AddressFamily
 from typing import TypeAlias
 
 import trio
@@ -20,81 +21,89 @@ NFT_TABLE = "ikeconsole"
 
 Endpoint: TypeAlias = tuple[str, int]
 
-_FAMILIES = {"-4": "0.0.0.0/0", "-6": "::/0"}
+_FLAGS = {AF_INET: "-4", AF_INET6: "-6"}
+_NFT_WORDS = {
+    AF_INET: ("real_servers_v4", "ip", "ipv4_addr", "127.0.0.1"),
+    AF_INET6: ("real_servers_v6", "ip6", "ipv6_addr", "[::1]"),
+}
 
 
 class PlumbingError(Exception):
     """The kernel refused the rule, the route or the table; the message says what to do."""
 
 
-async def install(endpoints: Iterable[Endpoint], catch_all_v4: int, catch_all_v6: int) -> None:
-    """Make rule, route and table, whatever an earlier run left behind.
-
-    `endpoints` are (address, UDP port) of the real servers, the others the UDP ports of the catch-all sockets.
+async def install(family: AddressFamily) -> None:
+    """Make rule and route of an address family, whatever an earlier run left behind.
 
     Raises:
         PlumbingError: a tool is missing, or the kernel refuses.
     """
-    for family, everything in _FAMILIES.items():
-        await _run("ip", family, "route", "replace", "local", everything, "dev", "lo", "table", ROUTE_TABLE)
-        await _remove_rules(family)
-        await _run("ip", family, "rule", "add", "fwmark", MARK, "lookup", ROUTE_TABLE)
-    await update(endpoints, catch_all_v4, catch_all_v6)
+    await _run("ip", *_route(family, "replace"))
+    await _remove_rules(family)
+    await _run("ip", _FLAGS[family], "rule", "add", "fwmark", MARK, "lookup", ROUTE_TABLE)
 
 
-async def update(endpoints: Iterable[Endpoint], catch_all_v4: int, catch_all_v6: int) -> None:
-    """Replace the nftables table in one transaction; raises PlumbingError."""
-    await _run("nft", "-f", "-", stdin=ruleset(endpoints, catch_all_v4, catch_all_v6))
+async def update(endpoints: Iterable[Endpoint], catch_alls: Mapping[AddressFamily, int]) -> None:
+    """Replace the nftables table in one transaction.
+
+    `endpoints` are (address, UDP port) of real servers; `catch_alls` are the UDP ports of the catch-all sockets.
+
+    Raises:
+        PlumbingError: nft is missing, or the kernel refuses.
+    """
+    await _run("nft", "-f", "-", stdin=ruleset(endpoints, catch_alls))
 
 
 async def remove() -> None:
-    """Take rule, route and table away, as far as they are there."""
-    for family, everything in _FAMILIES.items():
+    """Take rules, routes and table away, as far as they are there."""
+    for family in _FLAGS:
         await _remove_rules(family)
-        await _try("ip", family, "route", "del", "local", everything, "dev", "lo", "table", ROUTE_TABLE)
+        await _try("ip", *_route(family, "del"))
     await _try("nft", "delete", "table", "inet", NFT_TABLE)
 
 
-def ruleset(endpoints: Iterable[Endpoint], catch_all_v4: int, catch_all_v6: int) -> str:
+def ruleset(endpoints: Iterable[Endpoint], catch_alls: Mapping[AddressFamily, int]) -> str:
     """The nftables table: packets from real servers to addresses that are not this machine's."""
     ordered = sorted(endpoints)
-    v4 = [endpoint for endpoint in ordered if ":" not in endpoint[0]]
-    v6 = [endpoint for endpoint in ordered if ":" in endpoint[0]]
+    blocks, rules = [], []
+    for family, port in catch_alls.items():
+        name, protocol, address_type, loopback = _NFT_WORDS[family]
+        inside = ", ".join(f"{a} . {p}" for a, p in ordered if (":" in a) == (family == AF_INET6))
+        if not inside:
+            continue
+        blocks.append(f"""\
+    set {name} {{
+        type {address_type} . inet_service
+        elements = {{ {inside} }}
+    }}""")
+        rules.append(f"""\
+        {protocol} saddr . udp sport @{name} tproxy {protocol} to {loopback}:{port} meta mark set {MARK} accept""")
+    lines = "\n"
     return f"""\
 table inet {NFT_TABLE} {{}}
 delete table inet {NFT_TABLE}
 table inet {NFT_TABLE} {{
-    set real_servers_v4 {{
-        type ipv4_addr . inet_service
-        {_elements(v4)}
-    }}
-    set real_servers_v6 {{
-        type ipv6_addr . inet_service
-        {_elements(v6)}
-    }}
+{lines.join(blocks)}
     chain return_path {{
         type filter hook prerouting priority mangle; policy accept;
         meta l4proto != udp accept
         fib daddr type {{ local, broadcast, multicast }} accept
-        ip saddr . udp sport @real_servers_v4 tproxy ip to 127.0.0.1:{catch_all_v4} \
-meta mark set {MARK} accept
-        ip6 saddr . udp sport @real_servers_v6 tproxy ip6 to [::1]:{catch_all_v6} \
-meta mark set {MARK} accept
+{lines.join(rules)}
     }}
 }}
 """
 
 
-def _elements(endpoints: Iterable[Endpoint]) -> str:
-    inner = ", ".join(f"{address} . {port}" for address, port in endpoints)
-    return f"elements = {{ {inner} }}" if inner else ""
-
-
-async def _remove_rules(family: str) -> None:
-    listed = await _run("ip", "-json", family, "rule", "show")
+async def _remove_rules(family: AddressFamily) -> None:
+    listed = await _run("ip", "-json", _FLAGS[family], "rule", "show")
     for rule in json.loads(listed or "[]"):
         if rule.get("fwmark") == MARK and rule.get("table") == ROUTE_TABLE:
-            await _try("ip", family, "rule", "del", "fwmark", MARK, "lookup", ROUTE_TABLE)
+            await _try("ip", _FLAGS[family], "rule", "del", "fwmark", MARK, "lookup", ROUTE_TABLE)
+
+
+def _route(family: AddressFamily, action: str) -> tuple[str, ...]:
+    everything = "::/0" if family == AF_INET6 else "0.0.0.0/0"
+    return _FLAGS[family], "route", action, "local", everything, "dev", "lo", "table", ROUTE_TABLE
 
 
 async def _try(*command: str) -> None:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 MESSAGES_KEPT = 12
 SPI_PAIRS_KEPT = 4
+SMALLEST_AUTH_SUCCESS_BYTES = 120
+"""An IKE_AUTH answer shorter than this holds no AUTH payload: it is a refusal."""
+DELETION_GRACE_S = 0.5
+"""ESP that was under way when the IKE SA was deleted."""
 
 
 class Phase(StrEnum):
@@ -47,6 +51,7 @@ class Session:
     __slots__ = (
         "auth_response_bytes",
         "created_s",
+        "deleted_s",
         "ended_bytes_in",
         "ended_bytes_out",
         "ended_packets_in",
@@ -82,6 +87,8 @@ class Session:
         self.rekeyed_s = 0.0
         """When a CREATE_CHILD_SA last passed: SPIs never seen before belong to the latest of these."""
         self.auth_response_bytes = 0
+        self.deleted_s = 0.0
+        """When an exchange passed that looks like the deletion of the IKE SA; 0: none did."""
         self.source_address = ""
         """The address that stands for the client towards the real server (snat)."""
         self.messages: deque[Message] = deque(maxlen=MESSAGES_KEPT)
@@ -99,6 +106,16 @@ class Session:
     def anonymous(self) -> bool:
         """Whether no IKE message of it was ever seen: its server is a guess that a known SPI overrules."""
         return not self.spis
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether the real server had the last word in IKE_AUTH, and it was no refusal."""
+        return self.auth_response_bytes >= SMALLEST_AUTH_SUCCESS_BYTES and not self.messages[-1].inward
+
+    @property
+    def quiet_since_deletion(self) -> bool:
+        """Whether nothing has shown that the IKE SA lives on."""
+        return self.last_activity_s() <= self.deleted_s + DELETION_GRACE_S
 
     def last_activity_s(self) -> float:
         """When anything of it was last seen, on any flow it owns."""

@@ -66,6 +66,7 @@ def steer(
         raise Unsteerable("table-full") from None
     if header is not None:
         table.bind_spis(session, header.spi_i, header.spi_r)
+        table.close_deleted(session)
     return table.add_flow(session, port, client, now_s)
 
 

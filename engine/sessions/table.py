@@ -13,9 +13,9 @@ from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
 from engine.sessions.session import SPI_PAIRS_KEPT, Phase, Session
 
-SMALLEST_AUTH_SUCCESS_BYTES = 120
-"""An IKE_AUTH answer shorter than this holds no AUTH payload: it is a refusal."""
-
+AUTH_QUIET_S = 2.0
+DELETED_QUIET_S = 30.0
+"""One and a half intervals of the keepalives that a living tunnel sends."""
 FLOWS_PER_SESSION = 8
 
 
@@ -54,7 +54,7 @@ class SessionTable:
         service.by_host.setdefault(host, []).append(session)
         service.new_sessions += 1
         server.new_sessions += 1
-        self._watch(session, now_s + service.config.timeouts.half_open_s)
+        self.look_again(session, now_s + service.config.timeouts.half_open_s)
         return session
 
     def add_flow(self, session: Session, port: Port, client: SocketAddress, now_s: float) -> Flow:
@@ -78,7 +78,7 @@ class SessionTable:
             previous = flow.newest_session
             previous.keep_counters_of(flow)
             flow.packets_in = flow.bytes_in = flow.packets_out = flow.bytes_out = 0
-            self._watch(previous, previous.last_seen_s + previous.service.config.timeouts.spi_binding_s)
+            self.look_again(previous, previous.last_seen_s + previous.service.config.timeouts.spi_binding_s)
         flow.sessions.append(session)
         session.flows.append(flow)
         if session.phase is Phase.IDLE:
@@ -162,15 +162,22 @@ class SessionTable:
                 self.close(session)
             else:
                 self.set_phase(session, Phase.IDLE)
-                self._watch(session, session.last_seen_s + session.service.config.timeouts.spi_binding_s)
+                self.look_again(session, session.last_seen_s + session.service.config.timeouts.spi_binding_s)
         self._end(flow)
+
+    def look_again(self, session: Session, due_s: float) -> None:
+        """Have a session's deadline looked at no earlier than `due_s`."""
+        self._expiry.push(due_s, lambda now_s: self._check_session(session, now_s))
+
+    def close_deleted(self, successor: Session) -> None:
+        """End what a client's new session replaces: sessions deleted as far as anyone can see."""
+        for session in tuple(successor.service.by_host[successor.host]):
+            if session is not successor and session.deleted_s and session.quiet_since_deletion:
+                self.close(session)
 
     def expire(self, now_s: float, limit: int) -> bool:
         """End what is due, looking at `limit` things at most; says whether more is waiting."""
         return self._expiry.run(now_s, limit)
-
-    def _watch(self, session: Session, due_s: float) -> None:
-        self._expiry.push(due_s, lambda now_s: self._check_session(session, now_s))
 
     def _check_flow(self, flow: Flow, now_s: float) -> float | None:
         if not flow.sessions:
@@ -186,15 +193,23 @@ class SessionTable:
         if session.phase is Phase.CLOSED:
             return None
         if session.half_open:
+            # Quiet after an IKE_AUTH answer that has room for an AUTH payload: a tunnel without traffic yet. A peer
+            # that goes on with IKE_AUTH after all (EAP with a person at it) puts the session back.
+            if session.authenticated and now_s - session.last_seen_s >= AUTH_QUIET_S:
+                self.set_phase(session, Phase.ESTABLISHED)
+                return None
             due_s = session.last_activity_s() + timeouts.half_open_s
             if due_s > now_s:
                 return due_s
-            # Nothing more was said after an IKE_AUTH answer with an AUTH payload in it: a tunnel without traffic.
-            if session.auth_response_bytes >= SMALLEST_AUTH_SUCCESS_BYTES:
-                self.set_phase(session, Phase.ESTABLISHED)
-            else:
-                self.close(session)
+            self.close(session)
             return None
+        if session.deleted_s:
+            if session.quiet_since_deletion:
+                if session.deleted_s + DELETED_QUIET_S > now_s:
+                    return session.deleted_s + DELETED_QUIET_S
+                self.close(session)
+                return None
+            session.deleted_s = 0.0
         if any(flow.newest_session is session for flow in session.flows):
             return None
         due_s = session.last_seen_s + timeouts.spi_binding_s

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.sessions.flow import Flow
 from engine.sessions.session import Message, Phase, Session
-from engine.sessions.table import SessionTable
+from engine.sessions.table import AUTH_QUIET_S, DELETED_QUIET_S, SessionTable
 from engine.wire.header import Exchange, IkeHeader
 
 INIT_BYTES_KEPT = 2048
@@ -21,16 +21,17 @@ def ike_from_client(table: SessionTable, flow: Flow, header: IkeHeader, size_byt
         if header.exchange == Exchange.IKE_SA_INIT:
             session = table.open(flow.service, flow.server, flow.client[0], "same flow", now_s)
             table.attach(session, flow)
+            table.close_deleted(session)
         else:
             session = _rekeyed(flow)
         table.bind_spis(session, header.spi_i, header.spi_r)
     elif flow not in session.flows and session.server is flow.server:
         _recognise(table, flow, session)
-    _note(session, header, True, size_bytes, now_s)
+    _note(table, session, header, True, size_bytes, now_s)
     match header.exchange:
         case Exchange.IKE_SA_INIT:
             pass
-        case Exchange.IKE_AUTH | Exchange.IKE_INTERMEDIATE if session.half_open:
+        case Exchange.IKE_AUTH | Exchange.IKE_INTERMEDIATE if not header.response:
             table.set_phase(session, Phase.AUTH)
         case Exchange.CREATE_CHILD_SA | Exchange.INFORMATIONAL if session.half_open:
             table.set_phase(session, Phase.ESTABLISHED)
@@ -42,12 +43,13 @@ def ike_from_server(
     """Take note of an IKE message on its way to the client; `cookie`: it demands a cookie."""
     session = flow.service.by_spi.get(header.spi_i) or _rekeyed(flow)
     table.bind_spis(session, header.spi_i, header.spi_r)
-    _note(session, header, False, size_bytes, now_s)
+    _note(table, session, header, False, size_bytes, now_s)
     match header.exchange:
         case Exchange.IKE_SA_INIT if cookie and session.phase is Phase.INIT:
             table.set_phase(session, Phase.COOKIE)
         case Exchange.IKE_AUTH if header.response:
             session.auth_response_bytes = size_bytes
+            table.look_again(session, now_s + AUTH_QUIET_S)
         case Exchange.CREATE_CHILD_SA | Exchange.INFORMATIONAL if session.half_open:
             table.set_phase(session, Phase.ESTABLISHED)
 
@@ -91,8 +93,29 @@ def _recognise(table: SessionTable, flow: Flow, session: Session) -> None:
         table.close(stand_in)
 
 
-def _note(session: Session, header: IkeHeader, inward: bool, size_bytes: int, now_s: float) -> None:
+def _note(
+    table: SessionTable, session: Session, header: IkeHeader, inward: bool, size_bytes: int, now_s: float
+) -> None:
+    message = Message(now_s, inward, header.exchange, header.message_id, header.response, size_bytes)
     if header.exchange == Exchange.CREATE_CHILD_SA:
         session.rekeyed_s = now_s
     session.last_seen_s = now_s
-    session.messages.append(Message(now_s, inward, header.exchange, header.message_id, header.response, size_bytes))
+    session.deleted_s = 0.0
+    if _ends_deletion(session, message):
+        session.deleted_s = now_s
+        table.look_again(session, now_s + DELETED_QUIET_S)
+    session.messages.append(message)
+
+
+def _ends_deletion(session: Session, answer: Message) -> bool:
+    """Whether an answer may end the deletion of the IKE SA (RFC 7296 section 1.4.1).
+
+    Such a request carries a Delete payload and its answer nothing; a liveness check is empty both ways, the deletion
+    of a CHILD SA is answered in kind. A MOBIKE update looks alike: only the silence after it tells.
+    """
+    if answer.exchange != Exchange.INFORMATIONAL or not answer.response:
+        return False
+    for message in reversed(session.messages):
+        if message.message_id == answer.message_id and message.inward is not answer.inward:
+            return message.exchange == answer.exchange and message.size_bytes > answer.size_bytes
+    return False

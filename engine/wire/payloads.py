@@ -125,30 +125,30 @@ def parse_message(data: bytes | bytearray | memoryview, offset: int = 0, size: i
         nonce_size_bytes=nonce_size_bytes,
         notifies=tuple(notifies),
         vendor_ids=tuple(vendor_ids),
-        encrypted=types[-1:] != [] and types[-1] in _ENCRYPTED,
+        encrypted=any(payload_type in _ENCRYPTED for payload_type in types),
         fragment=fragment,
     )
 
 
 def _chain(payload_type: int, content: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield type and body of each payload, an encrypted one as the last."""
-    at = 0
-    for _ in range(MAX_PAYLOADS):
-        if payload_type == 0:
-            if at != len(content):
-                raise WireError("bad-payload", f"{len(content) - at} bytes follow the last payload")
-            return
+    at = seen = 0
+    while payload_type != 0:
+        if seen == MAX_PAYLOADS:
+            raise WireError("bad-payload", f"the message has more than {MAX_PAYLOADS} payloads")
+        name = payload_name(payload_type)
         if at + _GENERIC.size > len(content):
-            raise WireError("bad-payload", f"the message ends before its {payload_name(payload_type)} payload")
+            raise WireError("bad-payload", f"the message ends before its {name} payload")
         next_type, length = _GENERIC.unpack_from(content, at)
         end = at + length
         if length < _GENERIC.size or end > len(content):
-            raise WireError("bad-payload", f"a {payload_name(payload_type)} payload cannot have {length} bytes here")
+            raise WireError("bad-payload", f"a {name} payload cannot have {length} bytes here")
         yield payload_type, content[at + _GENERIC.size : end]
         if payload_type in _ENCRYPTED:
             return
-        payload_type, at = next_type, end
-    raise WireError("bad-payload", f"the message has more than {MAX_PAYLOADS} payloads")
+        payload_type, at, seen = next_type, end, seen + 1
+    if at != len(content):
+        raise WireError("bad-payload", f"{len(content) - at} bytes follow the last payload")
 
 
 def _fields(layout: struct.Struct, body: bytes, what: str) -> tuple[int, ...]:

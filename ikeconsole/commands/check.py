@@ -15,9 +15,9 @@ def add_arguments(parser: ArgumentParser, command: str) -> None:
 
 def execute(options: Namespace) -> int:
     """Print every problem as FILE:KEY: message, or that there is none."""
+    from engine.config.advice import advice
     from engine.config.load import load
     from engine.config.problems import ConfigError
-    from engine.config.validate import advice
 
     path = config_path(options)
     try:

@@ -8,21 +8,19 @@ from ikeconsole.commands.asking import ask
 from ikeconsole.commands.output import add_json, print_change, print_json, terminal
 from ikeconsole.exits import Exit
 
+_ACTIONS = (
+    "show: the running configuration, every default written out; diff: what the file on disk says otherwise; "
+    "history: saved revisions; undo: return the file to the revision before the last, and apply it"
+)
+
 
 def add_arguments(parser: ArgumentParser, command: str) -> None:
     """What to do with the configuration."""
     if command == "config":
-        actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-        show = actions.add_parser("show", help="print the running configuration, every default written out")
-        diff = actions.add_parser("diff", help="compare the running configuration with the file on disk")
-        history = actions.add_parser("history", help="list saved revisions, newest first")
-        history.add_argument("--limit", type=int, default=20, metavar="N", help="at most N revisions (20)")
-        history.add_argument("--diff", action="store_true", help="print what each revision changed")
-        undo = actions.add_parser("undo", help="return the file to the revision before the last, and apply it")
-        for action in (show, diff, history, undo):
-            add_json(action)
-    else:
-        add_json(parser)
+        parser.add_argument("action", choices=("show", "diff", "history", "undo"), help=_ACTIONS)
+        parser.add_argument("--limit", type=int, default=20, metavar="N", help="history: at most N revisions (20)")
+        parser.add_argument("--diff", action="store_true", help="history: also what each revision changed")
+    add_json(parser)
 
 
 def execute(options: Namespace) -> int:

@@ -13,6 +13,11 @@ from engine.control.records import Change
 _PIPE_COLUMNS = 200
 
 
+class _Terminal(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def add_json(parser: ArgumentParser) -> None:
     """The option --json."""
     parser.add_argument("--json", action="store_true", help="print the engine's records as JSON")
@@ -21,7 +26,7 @@ def add_json(parser: ArgumentParser) -> None:
 def terminal() -> Console:
     """Standard output: the terminal's width, or wide enough to lose nothing where another program reads."""
     width = None if sys.stdout.isatty() else _PIPE_COLUMNS
-    return Console(width=width, highlight=False, markup=False, emoji=False)
+    return _Terminal(width=width, highlight=False, markup=False, emoji=False)
 
 
 def print_json(record: object, *, one_line: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace
 
 from ikeconsole.exits import Exit, Failure
@@ -25,7 +26,7 @@ def execute(options: Namespace) -> int:
     try:
         return runtime.run(config_path(options))
     except ConfigError as error:
-        message, *details = error.lines()
-        raise Failure(Exit.BAD_CONFIG, message, details) from error
+        print("\n".join(error.lines()), file=sys.stderr)
+        return Exit.BAD_CONFIG
     except runtime.StartError as error:
         raise Failure(Exit.NO_RIGHT, str(error)) from error

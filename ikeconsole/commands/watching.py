@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
@@ -16,6 +17,7 @@ from ikeconsole.commands.output import print_json, terminal
 from ikeconsole.exits import Exit, Failure
 from ikeconsole.render.columns import printable, stacked
 from ikeconsole.render.numbers import age
+from ikeconsole.render.states import ALARM
 
 if TYPE_CHECKING:
     from ikeconsole.commands.show import View
@@ -41,14 +43,10 @@ def _print_documents(options: Namespace, view: View) -> None:
 def _redraw(options: Namespace, view: View, console: Console) -> None:
     answer, answered_at = ask(options, view.fetch), time.monotonic()
     lost: Failure | None = None
-    with Live(console=console, screen=sys.stdout.isatty(), auto_refresh=False) as live:
+    with _canvas(console) as draw:
         while True:
             page = view.draw(answer, console.width)
-            if lost is not None:
-                silence = age(time.monotonic() - answered_at)
-                banner = Text(f"▲ {printable(lost.message)}\n  what follows is {silence} old", "bold red")
-                page = stacked(banner, page)
-            live.update(page, refresh=True)
+            draw(page if lost is None else stacked(_banner(lost, time.monotonic() - answered_at), page))
             time.sleep(options.watch)
             try:
                 answer, answered_at, lost = ask(options, view.fetch), time.monotonic(), None
@@ -56,3 +54,17 @@ def _redraw(options: Namespace, view: View, console: Console) -> None:
                 if failure.code != Exit.UNREACHABLE:
                     raise
                 lost = failure
+
+
+@contextmanager
+def _canvas(console: Console) -> Iterator[Callable[[RenderableType], None]]:
+    """What draws a page: over the last one on a terminal, below it in a pipe."""
+    if not console.is_terminal:
+        yield lambda page: console.print(page, Text(""))
+        return
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        yield lambda page: live.update(page, refresh=True)
+
+
+def _banner(lost: Failure, silence_s: float) -> Text:
+    return Text(f"{ALARM} {printable(lost.message)}\n  what follows is {age(silence_s)} old", "bold red")

@@ -13,7 +13,7 @@ from rich.text import Text
 R = TypeVar("R")
 
 _GAP = 2
-_NARROWEST = 6
+_NARROWEST = 8
 """What a flexible column keeps however little room there is."""
 
 
@@ -72,9 +72,8 @@ def _text(cell: str | Text) -> Text:
 
 
 def _shrink(columns: Sequence[Column[R]], widths: list[int], room: int) -> None:
-    """Take what is too much from the widest flexible column, one character at a time."""
-    while sum(widths) > room:
-        flexible = [i for i, column in enumerate(columns) if column.flexible and widths[i] > _NARROWEST]
-        if not flexible:
-            return
-        widths[max(flexible, key=lambda i: widths[i])] -= 1
+    """Take what is too much from the flexible columns, the last one first: the first ones name the row."""
+    for index in reversed(range(len(columns))):
+        if columns[index].flexible:
+            surplus = sum(widths) - room
+            widths[index] -= max(0, min(surplus, widths[index] - _NARROWEST))

@@ -51,8 +51,6 @@ def _session(session: SessionDetail) -> Iterator[tuple[str, str]]:
         yield "SPIs", f"{row.spi_i} / {row.spi_r or 'none yet'}"
     for flow in session.flows:
         yield "flow", _flow(flow)
-    if session.persistence is not None:
-        yield "persist", f"{session.persistence.client}, {age(session.persistence.left_s)} left"
     for message in session.messages:
         yield "message", _message(message)
 

@@ -24,7 +24,7 @@ def servers(rows: Sequence[ServerStatus], width: int, now_at: float) -> Renderab
 def _columns(now_at: float) -> list[Column[ServerStatus]]:
     return [
         Column("SERVICE/SERVER", lambda server: f"{server.service}/{server.name}", flexible=True),
-        Column("ADDRESS", lambda server: server.address, flexible=True),
+        Column("ADDRESS", lambda server: server.address, flexible=True, from_width=100),
         Column("STATE", server_state, least=10),
         Column("WGT", lambda server: str(server.weight), right=True),
         Column("SESS", lambda server: str(server.sessions), right=True, least=5),

@@ -29,7 +29,7 @@ _COLUMNS: list[Column[ServiceStatus | ServerStatus]] = [
 
 def status(engine: EngineStatus, width: int) -> RenderableType:
     """The whole engine on one page."""
-    rows = [row for service in engine.services for row in (service, *service.servers)]
+    rows = list(_rows(engine))
     return stacked(
         _headline(engine),
         *(Text(line, "bold red") for line in alarms(engine)),
@@ -83,6 +83,12 @@ def _facts(engine: EngineStatus) -> Iterator[Text]:
         if drops := {reason: count for reason, count in service.drops.items() if count}:
             counted = ", ".join(f"{printable(reason)} {grouped(count)}" for reason, count in drops.items())
             yield Text(f"dropped by {service.name}: {counted}", "dim")
+
+
+def _rows(engine: EngineStatus) -> Iterator[ServiceStatus | ServerStatus]:
+    for service in engine.services:
+        yield service
+        yield from service.servers
 
 
 def _branch(row: ServiceStatus | ServerStatus) -> Text:

@@ -34,6 +34,15 @@ def lab(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Itera
         yield made
 
 
+@pytest.fixture
+def fresh_lab(lab: Lab) -> Iterator[Lab]:
+    """The lab without an engine; what engine the test starts ends with it."""
+    lab.watch()
+    yield lab
+    lab.tidy()
+    lab.balancer.close()
+
+
 @pytest.fixture(scope="module")
 def single_arm_lab(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Lab]:
     """One client behind a router; the balancer in the servers' segment."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 from harness.balancer import PROBE_FALL, PROBE_INTERVAL_S, configuration, service_name
@@ -26,14 +25,10 @@ def source(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(autouse=True)
-def _engine(source: str, lab: Lab) -> Iterator[None]:
-    """A fresh engine for each test, because the tests change its configuration."""
-    lab.watch()
-    lab.balancer.write(configuration(lab.topology, source))
-    lab.balancer.start()
-    yield
-    lab.tidy()
-    lab.balancer.stop()
+def _engine(source: str, fresh_lab: Lab) -> None:
+    """An engine for each test, because the tests change its configuration."""
+    fresh_lab.balancer.write(configuration(fresh_lab.topology, source))
+    fresh_lab.balancer.start()
 
 
 @families

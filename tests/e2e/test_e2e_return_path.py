@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,14 +15,6 @@ pytestmark = pytest.mark.e2e
 
 MARK = "0x1ce"
 TABLE = "466"
-
-
-@pytest.fixture(autouse=True)
-def _tidy(lab: Lab) -> Iterator[None]:
-    yield
-    lab.tidy()
-    if lab.balancer.running:
-        lab.balancer.stop()
 
 
 def rules(lab: Lab, option: str) -> list[Any]:
@@ -51,7 +42,8 @@ def counts(lab: Lab) -> tuple[int, int, int, int, int]:
     )
 
 
-def test_the_return_path_lives_as_long_as_the_engine(lab: Lab) -> None:
+def test_the_return_path_lives_as_long_as_the_engine(fresh_lab: Lab) -> None:
+    lab = fresh_lab
     lab.balancer.write(configuration(lab.topology, "transparent"))
     assert counts(lab) == (0, 0, 0, 0, 0)
     lab.balancer.start()
@@ -60,7 +52,8 @@ def test_the_return_path_lives_as_long_as_the_engine(lab: Lab) -> None:
     assert counts(lab) == (0, 0, 0, 0, 0)
 
 
-def test_an_engine_that_was_killed_is_followed_by_one_that_finds_its_leftovers(lab: Lab) -> None:
+def test_an_engine_that_was_killed_is_followed_by_one_that_finds_its_leftovers(fresh_lab: Lab) -> None:
+    lab = fresh_lab
     lab.balancer.write(configuration(lab.topology, "transparent"))
     lab.balancer.start()
     lab.balancer.stop(signal.SIGKILL)
@@ -75,7 +68,8 @@ def test_an_engine_that_was_killed_is_followed_by_one_that_finds_its_leftovers(l
     assert counts(lab) == (0, 0, 0, 0, 0)
 
 
-def test_an_snat_engine_leaves_the_kernel_alone(lab: Lab) -> None:
+def test_an_snat_engine_leaves_the_kernel_alone(fresh_lab: Lab) -> None:
+    lab = fresh_lab
     lab.balancer.write(configuration(lab.topology, "snat"))
     lab.balancer.start()
     assert counts(lab) == (0, 0, 0, 0, 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from harness.balancer import configuration
 from harness.lab import Lab
@@ -9,6 +11,13 @@ from harness.peers import Profile
 from harness.plan import Family
 
 pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(autouse=True)
+def _tidy(single_arm_lab: Lab) -> Iterator[None]:
+    yield
+    single_arm_lab.tidy()
+    single_arm_lab.balancer.close()
 
 
 @pytest.mark.parametrize("source", ["transparent", "snat"])
@@ -26,5 +35,4 @@ def test_tunnels_work_and_are_rekeyed_by_either_side(single_arm_lab: Lab, source
         assert client.ping().received == 5
         remote = lab.servers[tunnel.server].sa_of(client).remote_host
         assert (remote == client.node.addresses[family]) is (source == "transparent")
-        lab.tidy()
-    lab.balancer.stop()
+        client.charon.close_all()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from harness.balancer import configuration
 from harness.lab import Lab
@@ -15,16 +13,9 @@ pytestmark = pytest.mark.e2e
 families = pytest.mark.parametrize("family", list(Family))
 
 
-@pytest.fixture(autouse=True)
-def _watched(lab: Lab) -> Iterator[None]:
-    lab.watch()
-    yield
-    lab.tidy()
-    lab.balancer.stop()
-
-
 @families
-def test_two_clients_behind_one_nat_get_a_server_each_when_persistence_is_by_ike_sa(lab: Lab, family: Family) -> None:
+def test_clients_behind_one_nat_get_a_server_each_when_persistence_is_by_ike_sa(fresh_lab: Lab, family: Family) -> None:
+    lab = fresh_lab
     lab.balancer.write(configuration(lab.topology, "transparent", persistence="ike-spi"))
     lab.balancer.start()
     clients = [lab.clients["n1"], lab.clients["n2"]]
@@ -37,7 +28,8 @@ def test_two_clients_behind_one_nat_get_a_server_each_when_persistence_is_by_ike
         assert lab.servers_that_saw(*spis) == {tunnel.server}
 
 
-def test_servers_see_only_the_pools_addresses_and_clients_spread_over_them(lab: Lab) -> None:
+def test_servers_see_only_the_pools_addresses_and_clients_spread_over_them(fresh_lab: Lab) -> None:
+    lab = fresh_lab
     pool = {address for addresses in lab.topology.snat[1:] for address in addresses.values()}
     config = configuration(lab.topology, "snat", scheduler="fixed")
     for service, family in zip(config["service"], Family, strict=True):
@@ -58,8 +50,9 @@ def test_servers_see_only_the_pools_addresses_and_clients_spread_over_them(lab: 
 
 
 @families
-def test_a_server_reaches_an_idle_client_whose_socket_was_given_to_another(lab: Lab, family: Family) -> None:
+def test_a_server_reaches_an_idle_client_whose_socket_was_given_to_another(fresh_lab: Lab, family: Family) -> None:
     """With room for one socket only, all but the latest flow are served without one of their own."""
+    lab = fresh_lab
     config = configuration(lab.topology, "transparent") | {"engine": {"max_open_sockets": 1}}
     lab.balancer.write(config)
     lab.balancer.start()

@@ -22,6 +22,9 @@ PROGRAM: Sequence[str] = (sys.executable, "-m", "ikeconsole")
 TREE = Path(__file__).parents[3]
 """The source tree, so that what is tested is what stands here, installed or not."""
 
+NOT_REACHABLE = 5
+"""The exit status of a command when no engine answers."""
+
 Table: TypeAlias = dict[str, Any]
 """A TOML table."""
 
@@ -104,6 +107,11 @@ class Balancer:
         """Whether an engine was started and not stopped."""
         return self._process is not None
 
+    def close(self) -> None:
+        """Stop the engine, if one runs."""
+        if self.running:
+            self.stop()
+
     def command(self, *argv: str, check: bool = True) -> str:
         """A command line's standard output; raises CommandFailed unless told not to check."""
         return run([*PROGRAM, *argv, "--socket", str(self._socket)], cwd=TREE, check=check)
@@ -138,6 +146,8 @@ class Balancer:
             raise AssertionError(f"the engine ended at once: {self.log.read_text()[-3000:]}")
         try:
             status = self.status()
-        except CommandFailed:
+        except CommandFailed as failure:
+            if failure.status != NOT_REACHABLE:
+                raise
             return False
         return all(row.health == "up" for service in status.services for row in service.servers)

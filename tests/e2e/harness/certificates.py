@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from harness.namespaces import CommandFailed
+from harness.namespaces import run
 
 SERVER_IDENTITY = "vpn.example.test"
 
@@ -20,10 +19,7 @@ class KeyKind(StrEnum):
 
 
 def _pki(*argv: str) -> str:
-    done = subprocess.run(["pki", *argv, "--outform", "pem"], text=True, capture_output=True, check=False)
-    if done.returncode:
-        raise CommandFailed(f"pki {argv[0]}: {done.stderr.strip()}")
-    return done.stdout
+    return run(["pki", *argv, "--outform", "pem"])
 
 
 @dataclass(slots=True)

@@ -97,8 +97,8 @@ def open_lab(
             server.configure()
         yield lab
     finally:
-        if balancer and balancer.running:
-            balancer.stop()
+        if balancer:
+            balancer.close()
         for peer in started:
             peer.charon.kill()
         for namespace in existing(f"{prefix}-"):

@@ -17,15 +17,18 @@ TIMEOUT_S = 30
 
 
 class CommandFailed(Exception):
-    """A command that the harness needs did not end well."""
+    """A command did not end well; `status` is its exit status."""
+
+    def __init__(self, argv: Sequence[str], status: int, said: str) -> None:
+        super().__init__(f"{' '.join(argv)}: exit {status}: {said}")
+        self.status = status
 
 
 def run(argv: Sequence[str], *, stdin: str | None = None, check: bool = True, cwd: Path | None = None) -> str:
     """A command's standard output; raises CommandFailed with its standard error."""
     done = subprocess.run(argv, input=stdin, text=True, capture_output=True, timeout=TIMEOUT_S, cwd=cwd, check=False)
     if check and done.returncode:
-        said = done.stderr.strip() or done.stdout.strip()
-        raise CommandFailed(f"{' '.join(argv)}: exit {done.returncode}: {said}")
+        raise CommandFailed(argv, done.returncode, done.stderr.strip() or done.stdout.strip())
     return done.stdout
 
 

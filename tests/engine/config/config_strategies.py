@@ -121,7 +121,7 @@ def variations(draw: st.DrawFn, config: Config) -> Config:
         servers = [replace(server, weight=draw(st.sampled_from([server.weight, 7]))) for server in servers]
         if servers and draw(st.booleans()):
             servers[0] = replace(servers[0], name="renamed")
-        varied.append(replace(service, real_servers=servers, fall=3) if False else replace(service, real_servers=servers))
+        varied.append(replace(service, real_servers=servers))
     return replace(config, engine=draw(st.sampled_from([config.engine, other.engine])), services=varied)
 
 
@@ -148,18 +148,20 @@ def _spell(draw: st.DrawFn, header: str, table: Mapping[str, Any]) -> list[str]:
                     case "dotted":
                         keys += [f"  {name}.{key} = {_inline(inner)} # kept" for key, inner in value.items()]
                     case _:
-                        tables += _gap(draw) + [f"[{_join(header, name)}] # kept"]
+                        tables += [*_gap(draw), f"[{_join(header, name)}] # kept"]
                         tables += _spell(draw, _join(header, name), value)
             case [Mapping(), *_] if draw(st.integers(0, 3)):
                 for entry in value:
-                    tables += _gap(draw) + [f"[[{_join(header, name)}]]"] + _spell(draw, _join(header, name), entry)
+                    tables += [*_gap(draw), f"[[{_join(header, name)}]]", *_spell(draw, _join(header, name), entry)]
             case _:
                 keys.append(f"{name} = {_inline(value)} # kept")
     return keys + tables
 
 
 def _gap(draw: st.DrawFn) -> list[str]:
-    return draw(st.sampled_from([[], [""], ["", "# about the next"], ["", "# kept", "", "# about the next"], ["# kept"]]))
+    return draw(
+        st.sampled_from([[], [""], ["", "# about the next"], ["", "# kept", "", "# about the next"], ["# kept"]])
+    )
 
 
 def _inline(value: object) -> str:

@@ -111,6 +111,21 @@ async def test_every_framing_of_http_is_read(answer: bytes) -> None:
         (b"HTTP/1.1 200 OK\r\n\x00" + b"a" * 3000 + b"\r\n\r\n", "no valid HTTP"),
         (b"", "no valid HTTP"),
     ],
+    ids=[
+        "above-range",
+        "negative",
+        "word",
+        "empty-body",
+        "foreign-digit",
+        "binary",
+        "not-found",
+        "long-body",
+        "other-protocol",
+        "cut-short",
+        "long-headers",
+        "bad-header",
+        "closed",
+    ],
 )
 async def test_anything_else_is_no_load_with_a_reason(answer: bytes, words: str) -> None:
     """Nonsense, errors and too much of it leave the load unknown and say why."""

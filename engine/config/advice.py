@@ -1,0 +1,72 @@
+"""What is legal in a configuration and still likely not meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine.config.durations import format_duration
+from engine.config.problems import Problem
+from engine.config.schema import AdminState, Config, HealthKind, PersistenceKind, SchedulerKind, Service, Source
+from engine.config.validate import keys_of
+
+
+def advice(config: Config) -> list[Problem]:
+    """What an operator should look at again; nothing in it keeps a valid `config` from being used."""
+    if not config.services:
+        return [Problem("service", "there is none, so nothing is balanced: add a [[service]]")]
+    keyed = zip(keys_of("service", config.services), config.services, strict=True)
+    return [
+        Problem(f"{key}.{name}", message)
+        for key, service in keyed
+        for name, message in (*_steering(service), *_capacity(service), *_probing(service))
+    ]
+
+
+def _steering(service: Service) -> Iterator[tuple[str, str]]:
+    by_address = service.persistence is PersistenceKind.SOURCE_ADDRESS
+    if by_address and service.persistence_timeout_s < service.timeouts.nat_t_idle_s:
+        ours, idle = format_duration(service.persistence_timeout_s), format_duration(service.timeouts.nat_t_idle_s)
+        yield (
+            "persistence_timeout",
+            f"{ours} is shorter than timeouts.nat_t_idle of {idle}, so a client can change servers before its "
+            f"flow is forgotten: write at least {idle}",
+        )
+    if not service.port_following:
+        yield (
+            "port_following",
+            "is off, so a client's two ports can reach different servers and no tunnel comes up: "
+            "leave it on unless the servers share their security associations",
+        )
+    if service.source is Source.SNAT:
+        count = f"{len(service.snat_addresses)} entries" if service.snat_addresses else "one address"
+        yield (
+            "source",
+            f'"snat" shows every client to the servers as the balancer ({count} in the pool), and servers limit '
+            "the security associations of one address (Windows: IkeNumEstablishedForInitialQuery): use "
+            '"transparent", or raise that limit',
+        )
+
+
+def _capacity(service: Service) -> Iterator[tuple[str, str]]:
+    if not service.real_servers:
+        yield "real_server", "there is none, so every client is refused: add a [[service.real_server]]"
+    elif not any(server.state is AdminState.ENABLED and server.weight for server in service.real_servers):
+        yield (
+            "real_server",
+            "none takes new sessions: each is in drain, disabled or of weight 0; enable one",
+        )
+    weights = [server.weight for server in service.real_servers]
+    if service.scheduler is SchedulerKind.FIXED and weights.count(max(weights, default=0)) > 1:
+        yield (
+            "scheduler",
+            '"fixed" sends all to the highest weight, and several servers have it, so the first of them takes '
+            "all: give each another weight",
+        )
+
+
+def _probing(service: Service) -> Iterator[tuple[str, str]]:
+    health = service.health
+    if health.type is HealthKind.NONE and len(service.real_servers) > 1:
+        yield "health.type", '"none" sends clients to dead servers as well: use "ike" unless probes are unwanted'
+    if health.command and health.type is not HealthKind.EXEC:
+        yield "health.command", f'has no effect with type = "{health.type}": remove it, or write type = "exec"'

@@ -1,0 +1,5 @@
+"""`python -m ikeconsole`."""
+
+from ikeconsole.main import run
+
+run()

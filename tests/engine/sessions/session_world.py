@@ -1,0 +1,303 @@
+"""A service with real servers and clients, without sockets: what is sent where can be asked afterwards."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+from typing import Any
+
+from netaddr import IPAddress
+
+from engine.config.addresses import expand_pool
+from engine.config.schema import AdminState, Duration, SchedulerKind
+from engine.config.schema import RealServer as RealServerConfig
+from engine.config.schema import Service as ServiceConfig
+from engine.events import EventLog
+from engine.health.result import ProbeResult
+from engine.health.state import ServerHealth
+from engine.net.forwarder import Forwarder
+from engine.net.starvation import Starvation
+from engine.net.upstreams import Upstreams
+from engine.policy.schedulers import make_scheduler
+from engine.sessions.flow import Flow, Port, SocketAddress
+from engine.sessions.real_server import RealServer
+from engine.sessions.service import Service
+from engine.sessions.session import Phase, Session
+from engine.wire.build import build_message, nonce_payload, notify_payload
+from engine.wire.header import INITIATOR_FLAG, RESPONSE_FLAG, Exchange
+from engine.wire.notifies import NotifyType
+from engine.wire.payloads import PayloadType
+
+IKE, NAT_T = Port.IKE, Port.NAT_T
+KEEPALIVE = b"\xff"
+SUCCESS_BYTES = 200
+REFUSAL_BYTES = 20
+
+
+class UpstreamDouble:
+    """Stands where a connected socket would."""
+
+    def __init__(self, flow: Flow, sent: list[tuple[str, bytes]]) -> None:
+        self._server = flow.server.name
+        self._sent = sent
+
+    def fileno(self) -> int:
+        return -1
+
+    def send(self, data: memoryview, /) -> int:
+        self._sent.append((self._server, bytes(data)))
+        return len(data)
+
+    def recv_into(self, buffer: bytearray, /) -> int:
+        raise BlockingIOError
+
+    def close(self) -> None:
+        pass
+
+
+class UpstreamDoubles(Upstreams):
+    """Opens nothing; notes which real server gets which datagram."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, bytes]] = []
+        self.flows: dict[int, Flow] = {}
+
+    def __len__(self) -> int:
+        return len(self.flows)
+
+    def open(self, flow: Flow, source: str) -> None:
+        flow.upstream = upstream = UpstreamDouble(flow, self.sent)
+        flow.send = upstream.send
+        flow.source = flow.source or (source or "192.0.2.1", 40_000)
+        self.flows[id(flow)] = flow
+
+    def close(self, flow: Flow) -> None:
+        if flow.upstream is not None:
+            flow.upstream = flow.send = None
+            del self.flows[id(flow)]
+
+
+class World:
+    """One service; times are passed in."""
+
+    def __init__(
+        self, *, servers: str = "ab", max_sessions: int = 1000, max_records: int = 1000, **settings: Any
+    ) -> None:
+        settings.setdefault("scheduler", SchedulerKind.ROUND_ROBIN)
+        real_servers = [
+            RealServerConfig(name=name, address=IPAddress(f"10.0.0.{number}"))
+            for number, name in enumerate(servers, start=11)
+        ]
+        config = ServiceConfig(name="vpn", address=IPAddress("203.0.113.10"), real_servers=real_servers, **settings)
+        self.events = EventLog()
+        self.forwarder = Forwarder(max_sessions, 64, Starvation(self.events))
+        self.forwarder.upstreams.close_all()
+        self.upstreams = self.forwarder.upstreams = UpstreamDoubles()
+        self.table = self.forwarder.table
+        self.answered: list[tuple[SocketAddress, bytes]] = []
+        self.service = Service(
+            config,
+            {
+                server.name: RealServer(server, (config.ike_port, config.nat_t_port), ServerHealth(3, 2, 0.0))
+                for server in real_servers
+            },
+            make_scheduler(config.scheduler, key=b"key", random=Random(1)),
+            tuple(str(address) for address in expand_pool(config.snat_addresses)),
+            max_records,
+        )
+        for port in Port:
+            self.forwarder.replies["vpn", port] = self._answer
+        self.now_s = 0.0
+
+    def server(self, name: str) -> RealServer:
+        return self.service.servers[name]
+
+    def sessions(self) -> list[Session]:
+        return list(self.table.sessions.values())
+
+    def only_session(self) -> Session:
+        (session,) = self.table.sessions.values()
+        return session
+
+    def flow(self, client: SocketAddress, port: Port) -> Flow | None:
+        return self.service.flows[port].get(client)
+
+    def client_sends(self, client: SocketAddress, port: Port, datagram: bytes) -> str | None:
+        """The real server that a client's datagram went to; None: nowhere."""
+        size = self._put(datagram)
+        before = len(self.upstreams.sent)
+        self.forwarder.from_client(self.service, port, client, self.flow(client, port), size, self.now_s)
+        if len(self.upstreams.sent) == before:
+            return None
+        name, passed = self.upstreams.sent[-1]
+        assert passed == datagram
+        return name
+
+    def server_sends(self, client: SocketAddress, port: Port, datagram: bytes) -> bool:
+        """Whether the client got what its real server sent on a flow."""
+        flow = self.flow(client, port)
+        assert flow is not None
+        before = len(self.answered)
+        self.forwarder.from_server(flow, self._put(datagram), self.now_s)
+        return len(self.answered) > before
+
+    def connect(self, host: str, spi: int, *, ike_port: int = 500, nat_t_port: int = 4500) -> Session:
+        """Set an IKE SA up: IKE_SA_INIT on 500, IKE_AUTH on 4500, then a keepalive."""
+        first, then = (host, ike_port), (host, nat_t_port)
+        server = self.client_sends(first, IKE, init(spi))
+        assert server is not None
+        assert self.server_sends(first, IKE, init_answer(spi))
+        assert self.client_sends(then, NAT_T, auth(spi)) == server
+        assert self.server_sends(then, NAT_T, auth_answer(spi))
+        assert self.client_sends(then, NAT_T, KEEPALIVE) == server
+        session = self.service.by_spi[spi]
+        assert session.phase is Phase.ESTABLISHED
+        return session
+
+    def later(self, by_s: float) -> None:
+        """Let time pass, and what is due end."""
+        self.now_s += by_s
+        while self.table.expire(self.now_s, 100):
+            pass
+
+    def configure(self, name: str, **changes: Any) -> None:
+        """Change a real server's configuration, without the consequences that the deployment draws."""
+        server = self.server(name)
+        fields = {field: getattr(server.config, field) for field in server.config.__struct_fields__}
+        server.config = RealServerConfig(**(fields | changes))
+
+    def disable(self, name: str) -> None:
+        """What the engine does when the operator disables a server."""
+        self.configure(name, state=AdminState.DISABLED)
+        self.evacuate(name)
+
+    def fail(self, name: str) -> None:
+        """What the engine does when a server goes down."""
+        self.probe(name, ok=False)
+        self.evacuate(name)
+
+    def probe(self, name: str, *, ok: bool) -> None:
+        """Have probes find a server up or down."""
+        for _ in range(3):
+            self.server(name).health.observe(ProbeResult(ok=ok, reason="test"), self.now_s)
+
+    def evacuate(self, name: str) -> None:
+        server = self.server(name)
+        self.service.persistence.forget_server(server)
+        for session in [session for session in self.sessions() if session.server is server]:
+            self.table.close(session)
+
+    def _put(self, datagram: bytes) -> int:
+        self.forwarder.buffer[: len(datagram)] = datagram
+        return len(datagram)
+
+    def _answer(self, data: memoryview, client: SocketAddress) -> int:
+        self.answered.append((client, bytes(data)))
+        return len(data)
+
+
+def seconds(value: float) -> Duration:
+    return Duration(value)
+
+
+def answer_spi(spi: int) -> int:
+    """The responder's SPI that servers of these tests give."""
+    return spi ^ 0xFFFF_FFFF_FFFF_FFFF
+
+
+def init(spi: int) -> bytes:
+    return build_message([nonce_payload(bytes(32))], spi_i=spi)
+
+
+def init_answer(spi: int) -> bytes:
+    return build_message([nonce_payload(bytes(32))], spi_i=spi, spi_r=answer_spi(spi), flags=RESPONSE_FLAG)
+
+
+def cookie_demand(spi: int) -> bytes:
+    return build_message([notify_payload(NotifyType.COOKIE, b"c" * 20)], spi_i=spi, flags=RESPONSE_FLAG)
+
+
+def encrypted(
+    spi: int,
+    exchange: int,
+    *,
+    from_server: bool = False,
+    response: bool = False,
+    size_bytes: int = 40,
+    message_id: int = 1,
+    payload: int = PayloadType.SK,
+    responder_spi: int | None = None,
+) -> bytes:
+    """An encrypted message of an IKE SA that the client began, as it goes over port 4500."""
+    flags = (0 if from_server else INITIATOR_FLAG) | (RESPONSE_FLAG if response else 0)
+    return bytes(4) + build_message(
+        [(payload, bytes(size_bytes))],
+        spi_i=spi,
+        spi_r=answer_spi(spi) if responder_spi is None else responder_spi,
+        exchange=exchange,
+        flags=flags,
+        message_id=message_id,
+    )
+
+
+def auth(spi: int) -> bytes:
+    return encrypted(spi, Exchange.IKE_AUTH, size_bytes=300)
+
+
+def auth_answer(spi: int, size_bytes: int = SUCCESS_BYTES, payload: int = PayloadType.SK) -> bytes:
+    return encrypted(
+        spi, Exchange.IKE_AUTH, from_server=True, response=True, size_bytes=size_bytes, payload=payload
+    )
+
+
+def informational(spi: int, *, from_server: bool = False, response: bool = False) -> bytes:
+    return encrypted(spi, Exchange.INFORMATIONAL, from_server=from_server, response=response, message_id=2)
+
+
+def create_child(spi: int, *, from_server: bool = False, response: bool = False) -> bytes:
+    return encrypted(spi, Exchange.CREATE_CHILD_SA, from_server=from_server, response=response, message_id=3)
+
+
+def esp(spi: int = 0x1234_5678) -> bytes:
+    return spi.to_bytes(4) + bytes(60)
+
+
+def audit(world: World) -> None:
+    """Every index and every count agrees with a recount from the sessions and flows themselves."""
+    table, service = world.table, world.service
+    sessions = world.sessions()
+    assert len(sessions) <= table.max_sessions
+    assert all(session.phase is not Phase.CLOSED for session in sessions)
+    assert table.half_open == {session.number: session for session in sessions if session.half_open}
+
+    flows = [flow for by_client in service.flows.values() for flow in by_client.values()]
+    assert table.flow_count == len(flows)
+    for port, by_client in service.flows.items():
+        assert all((flow.port, flow.client) == (port, client) for client, flow in by_client.items())
+    for flow in flows:
+        assert flow.sessions
+        assert len(set(map(id, flow.sessions))) == len(flow.sessions)
+        assert all(flow in session.flows for session in flow.sessions)
+        assert {session.server for session in flow.sessions} == {flow.server}
+        assert flow.settled is not any(session.half_open for session in flow.sessions)
+    for session in sessions:
+        assert all(flow in flows and session in flow.sessions for flow in session.flows)
+        assert session.flows or session.phase is Phase.IDLE
+    assert set(world.upstreams.flows) <= {id(flow) for flow in flows}
+
+    for spi, session in service.by_spi.items():
+        assert table.sessions[session.number] is session
+        assert spi in [spi_i for spi_i, _ in session.spis]
+    by_host: dict[str, list[int]] = {}
+    for session in sessions:
+        by_host.setdefault(session.host, []).append(session.number)
+    assert {host: [s.number for s in found] for host, found in service.by_host.items()} == by_host
+
+    for server in service.servers.values():
+        own = [session for session in sessions if session.server is server]
+        assert server.half_open == sum(session.half_open for session in own)
+        assert server.established == sum(session.phase in (Phase.ESTABLISHED, Phase.MOVED) for session in own)
+        assert server.source_use == Counter(session.source_address for session in own if session.source_address)
+    assert len(service.persistence) <= service.persistence.max_records
+    for record in service.persistence:
+        assert record.flows == sum(flow.persistence is record for flow in flows)

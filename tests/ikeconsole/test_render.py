@@ -1,0 +1,254 @@
+"""Each table as an operator sees it on 80 columns, and what must hold at any width."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterator
+from textwrap import dedent
+
+import msgspec
+import pytest
+from fake_engine import (
+    ALWAYS_ON,
+    EVENTS,
+    EXPLANATION,
+    PARTNERS,
+    REVISION,
+    ROWS,
+    RRAS_1,
+    RRAS_2,
+    RRAS_3,
+    SSWAN_1,
+    STATUS,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+
+from engine.control.records import SessionPage
+from ikeconsole.render.columns import Column, printable, table
+from ikeconsole.render.events import event_line
+from ikeconsole.render.explanation import explained
+from ikeconsole.render.history import history
+from ikeconsole.render.servers import servers
+from ikeconsole.render.services import services
+from ikeconsole.render.sessions import sessions
+from ikeconsole.render.states import server_state
+from ikeconsole.render.status import share_bar, status
+
+PAGE = SessionPage(total=1292, matched=601, offset=100, rows=ROWS)
+
+
+@pytest.fixture(autouse=True)
+def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def drawn(page: RenderableType, width: int = 80, *, soft_wrap: bool = False) -> str:
+    """The page as plain text, without spaces at line ends."""
+    out = io.StringIO()
+    Console(file=out, width=width, highlight=False, markup=False).print(page, soft_wrap=soft_wrap)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def expected(text: str) -> str:
+    return dedent(text).strip("\n")
+
+
+def test_status_on_80_columns() -> None:
+    assert drawn(status(STATUS, 80)) == expected(
+        """
+        vpn-edge-1  1 292 sessions, 3 half-open  up 9d1h  ikeconsole 0.1.0 pid 4711
+        ▲ always-on-vpn/rras-3 down 2m14s: no answer to IKE probe, ping answers
+
+        SERVICE / SERVER  STATE        SESS  HALF   NEW    IN   OUT  SHARE
+        always-on-vpn     ▲ degraded   1204     3  4.2k  412M  1.1G
+        · rras-1          ● up          603     1  2.2k  210M  560M   50% █████|
+        · rras-2          ◐ drain       601     2  2.0k  202M  540M   50% █████|
+        · rras-3          ○ down          0     0     0     0     0    0%
+        partners          ● up           88     0   301   12M   30M
+        · sswan-1         ● up           88     0   301   12M   30M  100% █████████|
+
+        fast path off: libbpf.so.1 was not found
+        table 0.6 %   sockets 2.2 %   flows 2 580   memory 71MB
+        dropped by always-on-vpn: no-server 12, malformed 3
+        """
+    )
+
+
+def test_services_on_80_columns() -> None:
+    assert drawn(services(STATUS.services, 80)) == expected(
+        """
+        SERVICE       ADDRESS       STATE       SESS   IN  OUT SCHED PERSISTENCE
+        always-on-vpn 203.0.113.10  ▲ degraded  1204 412M 1.1G wlc   source-address 30m
+        partners      2001:db8::500 ● up          88  12M  30M rr    ike-spi 30m
+        """
+    )
+
+
+def test_servers_on_80_columns() -> None:
+    assert drawn(servers([RRAS_1, RRAS_2, RRAS_3, SSWAN_1], 80, STATUS.now_at)) == expected(
+        """
+        SERVICE/SERVER       STATE      WGT  SESS   RTT HEALTH
+        always-on-vpn/rras-1 ● up       100   603 3.2ms 2h14m: answers IKE
+        always-on-vpn/rras-2 ◐ drain    100   601  17ms 2h14m: answers IKE
+        always-on-vpn/rras-3 ○ down     100     0     - 2m14s: no answer to IKE probe, …
+        partners/sswan-1     ● up       100    88 3.2ms 2h14m: answers IKE
+        """
+    )
+
+
+def test_sessions_on_80_columns() -> None:
+    assert drawn(sessions(PAGE, 80)) == expected(
+        """
+        CLIENT                    SERVER  PHASE          AGE  IDLE   IN  OUT PATH WHY
+        198.51.100.7:4500         rras-2  established  2h14m    1s 1.2M 4.0M fast least
+        198.51.100.7:61022        rras-2  moved          41m    3s 220k 900k fast spi
+        [2001:db8:ffff:1234:5678… sswan-1 auth            2s    0s  980    0 slow source
+        101 to 103 of 1 292 sessions, 601 matching; more with --offset 103
+        """
+    )
+
+
+def test_history_on_80_columns() -> None:
+    assert drawn(history([REVISION], 80, differences=True)) == expected(
+        """
+        REV  SAVED                BY     CHANGE
+          7  2026-01-05 11:04:31  alice  rras-2 state enabled -> drain
+        -a
+        +b
+        """
+    )
+
+
+def test_explanation() -> None:
+    assert drawn(explained(EXPLANATION), soft_wrap=True) == expected(
+        """
+        198.51.100.7 at always-on-vpn
+          next     a new session would go to rras-1: rras-2 drains; rras-1 is the only server that takes new sessions
+          persist  198.51.100.7/32 → rras-2, 28m left
+          198.51.100.7:4500 → rras-2  established 2h14m  session 1
+            why      least
+            client   Windows (MS NT5 ISAKMPOAKLEY v9)
+            SPIs     4f2a91c0aa01d3e7 / 91b2c00d77aa0e51
+            flow     198.51.100.7:500 to ike, slow, idle 41m, 900B in 800B out
+            flow     198.51.100.7:4500 to nat-t, fast, idle 1s, 1.2MB in 4.0MB out
+            message  2026-01-05 09:50:17 → IKE_SA_INIT request 0, 432 bytes
+            message  2026-01-05 09:50:17 ← IKE_SA_INIT response 0, 440 bytes
+        """
+    )
+
+
+def test_events_take_one_line_each() -> None:
+    lines = "\n".join(drawn(event_line(event), soft_wrap=True) for event in EVENTS)
+    assert lines == expected(
+        """
+        2026-01-05 12:02:17 ▲ server-down      rras-3 down: no answer to IKE probe, ping answers
+        2026-01-05 12:03:31 • server-state     rras-2 set to drain by alice
+        2026-01-05 12:04:31   session-opened   198.51.100.7:4500 to rras-2: least connections
+        """
+    )
+
+
+@pytest.mark.parametrize(
+    ("admin_state", "health", "text"),
+    [
+        ("enabled", "up", "● up"),
+        ("enabled", "down", "○ down"),
+        ("enabled", "unknown", "· unknown"),
+        ("drain", "up", "◐ drain"),
+        ("drain", "down", "○ down"),
+        ("disabled", "up", "✕ disabled"),
+        ("disabled", "down", "✕ disabled"),
+    ],
+)
+def test_a_state_reads_without_colour(admin_state: str, health: str, text: str) -> None:
+    server = msgspec.structs.replace(RRAS_1, admin_state=admin_state, health=health)
+    assert server_state(server).plain == text
+
+
+def test_a_disabled_server_raises_no_alarm() -> None:
+    off = msgspec.structs.replace(RRAS_3, admin_state="disabled")
+    service = msgspec.structs.replace(ALWAYS_ON, state="up", servers=[off])
+    assert "▲" not in drawn(status(msgspec.structs.replace(STATUS, services=[service]), 80))
+
+
+def test_a_service_without_servers_to_give_says_so() -> None:
+    service = msgspec.structs.replace(ALWAYS_ON, state="down")
+    page = drawn(status(msgspec.structs.replace(STATUS, services=[service, PARTNERS]), 80))
+    assert "▲ always-on-vpn: no real server takes new sessions" in page
+
+
+@pytest.mark.parametrize(
+    ("share", "weighted", "bar"),
+    [
+        (0.0, 0.5, "     |    "),
+        (0.35, 0.35, "███|      "),
+        (0.8, 0.3, "███|████  "),
+        (1.0, 1.0, "█████████|"),
+        (0.0, 0.0, "          "),
+        (0.44, 0.0, "████▍     "),
+    ],
+)
+def test_the_tick_of_a_share_bar_stands_at_the_weighted_share(share: float, weighted: float, bar: str) -> None:
+    assert share_bar(share, weighted) == bar
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_a_share_bar_is_always_ten_cells(share: float, weighted: float) -> None:
+    assert cell_len(share_bar(share, weighted)) == 10
+
+
+def test_empty_tables_say_what_to_do_or_what_was_asked() -> None:
+    assert "add a [[service]]" in drawn(status(msgspec.structs.replace(STATUS, services=[]), 80))
+    assert "add a [[service]]" in drawn(services([], 80))
+    assert "add a [[service.real_server]]" in drawn(servers([], 80, 0.0))
+    assert drawn(sessions(SessionPage(total=0, matched=0, offset=0, rows=[]), 80)) == "No session yet."
+    nothing = SessionPage(total=1292, matched=0, offset=0, rows=[])
+    assert drawn(sessions(nothing, 80)) == "No session matches, of 1 292."
+    beyond = SessionPage(total=1292, matched=40, offset=100, rows=[])
+    assert drawn(sessions(beyond, 80)) == "No session from 100 on: 40 match."
+    assert "No revision yet" in drawn(history([], 80, differences=False))
+
+
+@pytest.mark.parametrize("width", [80, 90, 100, 110, 120, 140, 200])
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
+    for page in (
+        status(STATUS, width),
+        services(STATUS.services, width),
+        servers([RRAS_1, RRAS_2, RRAS_3, SSWAN_1], width, STATUS.now_at),
+        sessions(PAGE, width),
+    ):
+        lines = drawn(page, 500).splitlines()
+        assert max(cell_len(line) for line in lines) <= width
+
+
+@given(st.lists(st.tuples(st.text(max_size=40), st.text(max_size=40)), max_size=4), st.integers(20, 120))
+def test_a_table_of_any_text_is_one_line_a_row_and_fits(rows: list[tuple[str, str]], width: int) -> None:
+    columns: list[Column[tuple[str, str]]] = [
+        Column("NAME", lambda row: row[0], flexible=True),
+        Column("TEXT", lambda row: row[1], flexible=True),
+    ]
+    lines = drawn(table(columns, rows, width), 500).split("\n")
+    assert len(lines) == len(rows) + 1
+    assert all(cell_len(line) <= width for line in lines)
+
+
+@given(st.text())
+def test_printable_text_cannot_command_a_terminal(text: str) -> None:
+    assert printable(text).isprintable()
+    assert len(printable(text)) == len(text)
+
+
+def test_escape_sequences_in_names_do_not_reach_the_terminal() -> None:
+    server = msgspec.structs.replace(RRAS_1, name="\x1b[2Jrras", health_reason="\x07ding")
+    event = msgspec.structs.replace(EVENTS[0], text="\x1b]0;title\x07")
+    page = drawn(servers([server], 200, STATUS.now_at)) + drawn(event_line(event))
+    assert "\x1b" not in page
+    assert "\x07" not in page
