@@ -10,8 +10,8 @@ from pathlib import Path
 
 import trio
 
-from engine.config import history
 from engine.config.dump import dump
+from engine.config.history import History, HistoryError
 from engine.config.load import Loaded, load, parse, read_text
 from engine.config.problems import ConfigError
 from engine.config.save import ConflictError, SaveError, save
@@ -34,7 +34,7 @@ class Configuration:
     def __init__(self, loaded: Loaded, deployment: Deployment, state_dir: Path, events: EventLog) -> None:
         self.loaded = loaded
         self._deployment = deployment
-        self._history = history.History(state_dir)
+        self._history = History(state_dir)
         self._events = events
         self._one_at_a_time = trio.Lock()
 
@@ -78,7 +78,7 @@ class Configuration:
         async with self._one_at_a_time:
             try:
                 revision = await trio.to_thread.run_sync(self._history.previous, self.loaded.text)
-            except history.HistoryError as error:
+            except HistoryError as error:
                 raise Refused("failed", str(error)) from error
             if revision is None:
                 raise Refused("not-found", "there is no earlier revision to return to")
@@ -106,7 +106,7 @@ class Configuration:
         """Saved revisions, newest first; raises Refused."""
         try:
             kept = await trio.to_thread.run_sync(self._history.list, limit + 1)
-        except history.HistoryError as error:
+        except HistoryError as error:
             raise Refused("failed", str(error)) from error
         before = [*kept[1:], None]
         return [
@@ -160,7 +160,7 @@ class Configuration:
     async def _record(self, author: str, summary: str) -> None:
         try:
             await trio.to_thread.run_sync(self._history.record, self.loaded.text, author, summary, time.time())
-        except history.HistoryError as error:
+        except HistoryError as error:
             self._events.add("warning", "history-failed", str(error))
 
     def _refuse(self, message: str, details: list[str]) -> Refused:

@@ -106,6 +106,10 @@ class Deployment:
         self._forwarder.upstreams.close_all()
         await self._return_path.close()
 
+    def kernel_drops(self, service: Service) -> int:
+        """Datagrams of clients that the kernel dropped because the engine did not keep up."""
+        return sum(sockets.kernel_drops(self._sockets[endpoint]) for endpoint in _endpoints(service.config))
+
     async def evacuate(self, service: Service, server: RealServer) -> int:
         """End a real server's sessions and persistence, so that its clients' next packets are steered anew."""
         service.persistence.forget_server(server)

@@ -77,7 +77,10 @@ class Operations:
             open_sockets=len(upstreams),
             max_open_sockets=upstreams.max_open,
             memory_bytes=reports.memory_bytes(),
-            services=[reports.service_status(service) for service in self._deployment.services.values()],
+            services=[
+                reports.service_status(service, self._deployment.kernel_drops(service))
+                for service in self._deployment.services.values()
+            ],
         )
 
     async def sessions(self, query: SessionQuery) -> SessionPage:

@@ -38,8 +38,8 @@ def unix_time(engine_s: float) -> float:
     return time.time() - (trio.current_time() - engine_s)
 
 
-def service_status(service: Service) -> ServiceStatus:
-    """One service with its real servers."""
+def service_status(service: Service, kernel_drops: int) -> ServiceStatus:
+    """One service with its real servers; `kernel_drops` never reached the engine."""
     config = service.config
     servers = list(service.servers.values())
     taking = [server for server in servers if ineligible(service, server) is None]
@@ -66,7 +66,7 @@ def service_status(service: Service) -> ServiceStatus:
             packets_out=sum(server.packets_out for server in servers),
             bytes_out=sum(server.bytes_out for server in servers),
         ),
-        drops=dict(service.drops),
+        drops=dict(service.drops) | ({"receive-buffer-full": kernel_drops} if kernel_drops else {}),
         servers=[
             server_status(
                 service,

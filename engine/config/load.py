@@ -100,13 +100,14 @@ def _syntax_problem(message: str, text: str) -> Problem:
     """tomllib's complaint with its place as LINE:COLUMN, the line itself and a remedy."""
     lines = text.splitlines() or [""]
     complaint = message.partition(" (at ")[0]
+    remedies = (remedy for start, remedy in _REMEDIES.items() if complaint.startswith(start))
+    remedy = next(remedies, "correct this line")
     if place := re.search(r" \(at line (\d+), column (\d+)\)$", message):
         line, column = int(place[1]), int(place[2])
-        remedies = (remedy for start, remedy in _REMEDIES.items() if complaint.startswith(start))
-        remedy = next(remedies, "correct this line")
     else:
         line, column = len(lines), len(lines[-1]) + 1
-        remedy = "the file ends in the middle of this: close the quotes or brackets"
+        if complaint == "Invalid value":
+            remedy = "the file ends in the middle of it: close the quotes or brackets"
     shown = lines[line - 1].strip()[:60] if line <= len(lines) else ""
     return Problem(f"{line}:{column}", f"{complaint}: {remedy}: {shown}")
 

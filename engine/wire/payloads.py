@@ -16,7 +16,7 @@ from engine.wire.notifies import Notify, parse_notify
 from engine.wire.proposals import Proposal, parse_proposals
 
 MAX_PAYLOADS: Final = 64
-"""Of one message; the wordiest peers send about twenty."""
+"""Of one message: far more than any peer has reason to send."""
 
 _GENERIC = struct.Struct("!BxH")
 _KEY_EXCHANGE = struct.Struct("!H2x")

@@ -15,7 +15,7 @@ PROTOCOL_IKE: Final = 1
 MAX_PROPOSALS: Final = 255
 """They are numbered in one byte."""
 MAX_TRANSFORMS: Final = 512
-"""Of one SA payload, all proposals together: ten times what the wordiest known client offers."""
+"""Of one SA payload, all proposals together: far more than any client has reason to offer."""
 
 _SUBSTRUCTURE = struct.Struct("!BxH")
 _PROPOSAL = struct.Struct("!BxHBBBB")

@@ -12,7 +12,7 @@ import trio
 
 from engine.net.sockets import MAX_DATAGRAM_BYTES, listener
 from engine.wire.encapsulation import KEEPALIVE
-from ikeconsole.demo.messages import Purpose
+from ikeconsole.demo.messages import INFORMATIONAL_BYTES, Purpose
 from ikeconsole.demo.tunnel import Heard, Tunnel
 
 RETRANSMIT_AFTER_S = (0.5, 1.0, 2.0, 4.0)
@@ -53,26 +53,27 @@ class Client:
         """How many tunnels it has set up so far."""
         self.received = 0
         """How many ESP packets have reached it."""
-        self._entrance = entrance
-        self._elsewhere = cycle(addresses)
-        self._address = next(self._elsewhere)
-        self._habits = habits
-        self._random = rng
+        self.entrance = entrance
+        self.habits = habits
+        self.random = rng
+        self._itinerary = cycle(addresses)
+        self._address = next(self._itinerary)
 
     async def stay(self, duration_s: float) -> None:
         """Use the VPN for a while, with a new tunnel whenever one is lost; then say goodbye."""
         until_s = trio.current_time() + duration_s
         while trio.current_time() < until_s:
-            tunnel = Tunnel(self._random, self._habits.vendor_ids)
+            tunnel = Tunnel(self.random, self.habits.vendor_ids)
             if await self._is_welcome(tunnel, until_s):
                 await self._use(tunnel, until_s)
-            await trio.sleep(RECONNECT_AFTER_S)
+            with trio.move_on_at(until_s):
+                await trio.sleep(RECONNECT_AFTER_S)
 
     async def _is_welcome(self, tunnel: Tunnel, until_s: float) -> bool:
         """Exchange IKE_SA_INIT on the IKE port."""
         with trio.move_on_at(until_s), self._socket() as sock:
             for patience_s in RETRANSMIT_AFTER_S:
-                await sock.sendto(tunnel.init_request(), (self._entrance.address, self._entrance.ike_port))
+                await sock.sendto(tunnel.init_request(), (self.entrance.address, self.entrance.ike_port))
                 with trio.move_on_after(patience_s):
                     heard = Heard.NOTHING
                     while heard is Heard.NOTHING:
@@ -82,22 +83,89 @@ class Client:
         return False
 
     async def _use(self, tunnel: Tunnel, until_s: float) -> None:
-        """Use a tunnel in one place after the other until it is lost or time is up."""
+        """Use a tunnel in one place after the other, until it is lost or time is up."""
         opening = Purpose.AUTHENTICATE
         while True:
-            leave_at_s = min(until_s, trio.current_time() + self._habits.roam_s)
             with self._socket() as sock:
-                with trio.move_on_at(leave_at_s) as stay:
-                    await self._use_from(sock, tunnel, opening)
+                place = _Place(self, tunnel, sock)
+                with trio.move_on_at(min(until_s, trio.current_time() + self.habits.roam_s)) as visit:
+                    await place.use(opening)
+                if not visit.cancelled_caught:
+                    return
                 if trio.current_time() >= until_s:
-                    await self._send(sock, tunnel.request(Purpose.DELETE))
-            if not stay.cancelled_caught or trio.current_time() >= until_s:
-                return
+                    await place.send(tunnel.request(Purpose.DELETE))
+                    return
             opening = Purpose.MOVE
-            self._address = next(self._elsewhere)
+            self._address = next(self._itinerary)
 
-    async def _use_from(self, sock: trio.socket.SocketType, tunnel: Tunnel, opening: Purpose) -> None:
-        """Use a tunnel from one socket until it is lost."""
+    def _socket(self) -> trio.socket.SocketType:
+        return trio.socket.from_stdlib_socket(listener(self._address, 0))
+
+
+class _Place:
+    """The UDP socket from which a client uses its tunnel until it roams."""
+
+    def __init__(self, client: Client, tunnel: Tunnel, sock: trio.socket.SocketType) -> None:
+        self._client = client
+        self._habits = client.habits
+        self._tunnel = tunnel
+        self._socket = sock
+        self._answered = trio.Event()
+
+    async def use(self, opening: Purpose) -> None:
+        """Say who is there, then use the tunnel until it is lost."""
         async with trio.open_nursery() as nursery:
-            answers, answered = trio.open_memory_channel[None](0)
-            nursery.start_soon(self._listen, sock, tunnel, answers, nursery.cancel_scope)
+            nursery.start_soon(self._listen, nursery.cancel_scope)
+            if opening is Purpose.MOVE:
+                # Clients move their SAs before they say so (RFC 4555), hence ESP comes first.
+                await self._talk_once()
+            alive = await self._ask(opening)
+            if alive:
+                self._client.connections += opening is Purpose.AUTHENTICATE
+                nursery.start_soon(self._talk)
+                nursery.start_soon(self._keep_alive)
+            while alive:
+                await trio.sleep(self._habits.liveness_check_s)
+                alive = await self._ask(Purpose.CHECK_LIVENESS)
+            nursery.cancel_scope.cancel()
+
+    async def send(self, datagram: bytes) -> None:
+        """Send to the NAT-T port."""
+        entrance = self._client.entrance
+        await self._socket.sendto(datagram, (entrance.address, entrance.nat_t_port))
+
+    async def _ask(self, purpose: Purpose) -> bool:
+        """Repeat a request until it is answered; says whether it was."""
+        size_bytes = self._habits.auth_bytes if purpose is Purpose.AUTHENTICATE else INFORMATIONAL_BYTES
+        request = self._tunnel.request(purpose, size_bytes)
+        self._answered = trio.Event()
+        for patience_s in RETRANSMIT_AFTER_S:
+            await self.send(request)
+            with trio.move_on_after(patience_s):
+                await self._answered.wait()
+                return True
+        return False
+
+    async def _listen(self, tunnel_lost: trio.CancelScope) -> None:
+        while True:
+            match self._tunnel.hear(await self._socket.recv(MAX_DATAGRAM_BYTES)):
+                case Heard.TRAFFIC:
+                    self._client.received += 1
+                case Heard.ANSWER:
+                    self._answered.set()
+                case Heard.REFUSAL:
+                    tunnel_lost.cancel()
+
+    async def _talk(self) -> None:
+        while True:
+            await self._talk_once()
+            await trio.sleep(self._client.random.expovariate(self._habits.packets_per_s))
+
+    async def _talk_once(self) -> None:
+        size_bytes = self._client.random.randint(_SMALLEST_PACKET_BYTES, _LARGEST_PACKET_BYTES)
+        await self.send(self._tunnel.esp(size_bytes))
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await trio.sleep(self._habits.keepalive_s)
+            await self.send(KEEPALIVE)

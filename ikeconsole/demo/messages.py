@@ -28,6 +28,8 @@ PROPOSAL: Final = Proposal(
         Transform(TransformType.KEY_EXCHANGE, _X25519),
     ),
 )
+INFORMATIONAL_BYTES: Final = 65
+"""Usual size of an INFORMATIONAL message with little in it."""
 
 _KEY_BYTES = 32
 _NONCE_BYTES = 32
@@ -35,7 +37,7 @@ _NAT_HASH_BYTES = 20
 _ESP = struct.Struct("!II")
 _SEALED = struct.Struct("!BI")
 _SEALED_AT = HEADER_SIZE_BYTES + 4
-LEAST_SEALED_BYTES: Final = _SEALED_AT + _SEALED.size
+_LEAST_SEALED_BYTES: Final = _SEALED_AT + _SEALED.size
 
 
 class Purpose(IntEnum):
@@ -96,7 +98,7 @@ def seal_response(rng: Random, request: Sealed, *, esp_spi: int = 0, size_bytes:
 def unseal(message: bytes) -> Sealed:
     """Read an encrypted message, without non-ESP marker, as the peer with the keys would; raises WireError."""
     parsed = parse_message(message)
-    if parsed.payloads != (PayloadType.SK,) or parsed.header.length < LEAST_SEALED_BYTES:
+    if parsed.payloads != (PayloadType.SK,) or parsed.header.length < _LEAST_SEALED_BYTES:
         raise WireError("bad-payload", "this is not an encrypted message of a demo peer")
     purpose, esp_spi = _SEALED.unpack_from(message, _SEALED_AT)
     if purpose not in list(Purpose):
@@ -138,5 +140,5 @@ def _respond(request: IkeHeader, payloads: Sequence[tuple[int, bytes]], spi_r: i
 
 
 def _sealed(rng: Random, purpose: Purpose, esp_spi: int, size_bytes: int) -> tuple[int, bytes]:
-    padding = rng.randbytes(max(0, size_bytes - LEAST_SEALED_BYTES))
+    padding = rng.randbytes(max(0, size_bytes - _LEAST_SEALED_BYTES))
     return PayloadType.SK, _SEALED.pack(purpose, esp_spi) + padding

@@ -17,6 +17,7 @@ from engine.wire.notifies import NotifyType
 from engine.wire.payloads import Message, parse_message
 from ikeconsole.demo.messages import (
     AES_GCM,
+    INFORMATIONAL_BYTES,
     Purpose,
     Sealed,
     esp_packet,
@@ -33,7 +34,6 @@ MAX_IKE_SAS = 10_000
 _VERSION_AT = 17
 _COOKIE_BYTES = 24
 _AUTH_RESPONSE_BYTES = 1400
-_INFORMATIONAL_BYTES = 65
 _SMALLEST_ANSWER_BYTES, _LARGEST_ANSWER_BYTES = 80, 1300
 
 
@@ -121,7 +121,7 @@ class VpnServer:
                 self._delete(request.header.spi_i)
             case Purpose.CHECK_LIVENESS | Purpose.MOVE:
                 pass
-        return [seal_response(self._random, request, size_bytes=_INFORMATIONAL_BYTES)]
+        return [seal_response(self._random, request, size_bytes=INFORMATIONAL_BYTES)]
 
     def _delete(self, spi_i: int) -> None:
         sa = self._by_spi_i.pop(spi_i)

@@ -11,9 +11,15 @@ from engine.wire.errors import WireError
 from engine.wire.header import Exchange
 from engine.wire.notifies import NotifyType
 from engine.wire.payloads import parse_message
-from ikeconsole.demo.messages import Purpose, Sealed, esp_packet, init_request, random_spi, seal_request, unseal
-
-_INFORMATIONAL_BYTES = 65
+from ikeconsole.demo.messages import (
+    INFORMATIONAL_BYTES,
+    Purpose,
+    esp_packet,
+    init_request,
+    random_spi,
+    seal_request,
+    unseal,
+)
 
 
 class Heard(Enum):
@@ -51,7 +57,7 @@ class Tunnel:
         """The first message, for the IKE port: always the same, but for the cookie once one was demanded."""
         return init_request(Random(self.spi_i), self.spi_i, self._vendor_ids, self._cookie)
 
-    def request(self, purpose: Purpose, size_bytes: int = _INFORMATIONAL_BYTES) -> bytes:
+    def request(self, purpose: Purpose, size_bytes: int = INFORMATIONAL_BYTES) -> bytes:
         """The next encrypted request, for the NAT-T port; repeat the same bytes until it is answered."""
         self._message_id += 1
         return seal_request(
@@ -108,9 +114,7 @@ class Tunnel:
         if not message.encrypted:
             # Unprotected, so a real client checks before it believes; this one has nothing to lose.
             return Heard.REFUSAL if message.notify(NotifyType.INVALID_IKE_SPI) else Heard.NOTHING
-        return self._hear_sealed(unseal(data))
-
-    def _hear_sealed(self, answer: Sealed) -> Heard:
+        answer = unseal(data)
         if answer.purpose is Purpose.AUTHENTICATE:
             self._esp_out = answer.esp_spi
         return Heard.ANSWER

@@ -1,6 +1,6 @@
 """Benchmarks: the engine beside nginx's stream module, in one run on one machine. Needs root and two cores.
 
-python -m tests.bench [--quick] [--peers ours,nginx,direct] [--only MEASURES] [--json FILE] [--write-docs]
+python -m tests.bench [--quick] [--peers ours nginx direct] [--only MEASURE ...] [--json FILE] [--write-docs]
                       [--profile FILE]
 """
 
@@ -32,9 +32,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     settings = QUICK if arguments.quick else Settings()
     engine: Peer = ours.Profiled(arguments.profile) if arguments.profile else ours
-    known: dict[str, Peer] = {peer.NAME: peer for peer in (engine, nginx, direct)}
-    peers = [known[name] for name in arguments.peers.split(",")]
-    measures = [measure for measure in plan(settings) if not arguments.only or measure.name in arguments.only]
+    peers = [peer for peer in (engine, nginx, direct) if peer.NAME in arguments.peers]
+    measures = [measure for measure in plan(settings) if measure.name in arguments.only]
     run = Run(_conditions(peers), settings, _run_all(settings.rounds, measures, peers))
     print(table(run))
     if arguments.json:
@@ -51,7 +50,7 @@ def _run_all(rounds: int, measures: list[Measure], peers: list[Peer]) -> list[Sa
             for measure in measures:
                 # Peers take turns within a measure, so slow drift of the machine meets all alike.
                 for peer in peers:
-                    if peer is direct and not measure.all_peers:
+                    if peer is direct and not measure.also_direct:
                         continue
                     values = measure.run(bed, peer)
                     samples.append(Sample(measure.name, measure.case, round_number, peer.NAME, values))
@@ -80,8 +79,10 @@ def _conditions(peers: list[Peer]) -> dict[str, str]:
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one short round, to try it")
-    parser.add_argument("--peers", default="ours,nginx,direct", help="which peers, with commas")
-    parser.add_argument("--only", default=(), type=lambda text: text.split(","), help="which measures, with commas")
+    names = [peer.NAME for peer in (ours, nginx, direct)]
+    measures = list(dict.fromkeys(measure.name for measure in plan(Settings())))
+    parser.add_argument("--peers", nargs="+", choices=names, default=names, help="which peers")
+    parser.add_argument("--only", nargs="+", choices=measures, default=measures, help="which measures")
     parser.add_argument("--json", type=Path, help="write every number to this file")
     parser.add_argument("--write-docs", action="store_true", help="write docs/benchmarks.md and .json")
     parser.add_argument("--profile", type=Path, help="run ours under cProfile and write its last profile here")

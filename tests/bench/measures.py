@@ -12,13 +12,7 @@ from typing import Protocol
 import msgspec
 
 from .load import generator
-from .processes import (
-    FORWARDER_CORE,
-    LOAD_CORE,
-    Process,
-    core_busy_s,
-    kernel_slab_bytes,
-)
+from .processes import FORWARDER_CORE, LOAD_CORE, Process, core_busy_s, kernel_slab_bytes
 from .testbed import Testbed
 
 
@@ -73,19 +67,19 @@ Values = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One case of a measure, ready to run against a peer; `all_peers` when the direct path takes part."""
+    """One case of a measure, ready to run against a peer; with the direct path too, where that says something."""
 
     name: str
     case: str
     run: Callable[[Testbed, Peer], Values]
-    all_peers: bool = False
+    also_direct: bool = False
 
 
 def plan(settings: Settings) -> list[Measure]:
     """Every case, in the order it is run and reported."""
     return [
         *(
-            Measure("forwarding", f"{clients:,} clients", partial(forward, settings, clients), all_peers=True)
+            Measure("forwarding", _count(clients, "client"), partial(forward, settings, clients), also_direct=True)
             for clients in settings.forwarding_clients
         ),
         Measure("sessions", f"{settings.sessions:,} tunnels", partial(set_up, settings)),
@@ -93,8 +87,12 @@ def plan(settings: Settings) -> list[Measure]:
             Measure("memory", f"{sessions:,} sessions", partial(hold, settings, sessions))
             for sessions in settings.memory_sessions
         ),
-        Measure("latency", f"{settings.latency_rate_per_s}/s", partial(delay, settings), all_peers=True),
+        Measure("latency", f"{settings.latency_rate_per_s}/s", partial(delay, settings), also_direct=True),
     ]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def forward(settings: Settings, clients: int, bed: Testbed, peer: Peer) -> Values:
@@ -107,11 +105,11 @@ def forward(settings: Settings, clients: int, bed: Testbed, peer: Peer) -> Value
         tunnels = load.establish(clients, settings.sessions_window, first_port=4500)
         size, window = settings.esp_size_bytes, settings.forwarding_window
         load.flood(clients, window, size, settings.forwarding_warm_up_s)
-        cpu_s, busy_s = (
-            process.cpu_s() if process else 0,
-            (core_busy_s(FORWARDER_CORE), core_busy_s(LOAD_CORE)),
-        )
+        cpu_s = process.cpu_s() if process else 0
+        forwarder_busy_s, load_busy_s = core_busy_s(FORWARDER_CORE), core_busy_s(LOAD_CORE)
         flood = load.flood(clients, window, size, settings.forwarding_s)
+        forwarder_busy_s = core_busy_s(FORWARDER_CORE) - forwarder_busy_s
+        load_busy_s = core_busy_s(LOAD_CORE) - load_busy_s
         packets = 2 * flood.received
         values = {
             "packets_per_s": packets / flood.seconds,
@@ -120,8 +118,8 @@ def forward(settings: Settings, clients: int, bed: Testbed, peer: Peer) -> Value
             "lost": flood.lost,
             "misdelivered": flood.misdelivered,
             "failed_tunnels": tunnels.failed,
-            "forwarder_core_busy_share": (core_busy_s(FORWARDER_CORE) - busy_s[0]) / flood.seconds,
-            "load_core_busy_share": (core_busy_s(LOAD_CORE) - busy_s[1]) / flood.seconds,
+            "forwarder_core_busy_share": forwarder_busy_s / flood.seconds,
+            "load_core_busy_share": load_busy_s / flood.seconds,
         }
         if process:
             cpu_s = process.cpu_s() - cpu_s
@@ -153,11 +151,7 @@ def hold(settings: Settings, wanted: int, bed: Testbed, peer: Peer) -> Values:
     with peer.forwarding(bed) as process, generator(bed, peer.TARGET) as load:
         assert process
         time.sleep(0.5)
-        empty_bytes, empty_slab_bytes, empty_files = (
-            process.rss_bytes(),
-            kernel_slab_bytes(),
-            process.open_files(),
-        )
+        empty_bytes, empty_files, empty_slab_bytes = process.rss_bytes(), process.open_files(), kernel_slab_bytes()
         done = load.establish(wanted, settings.memory_window)
         time.sleep(0.5)
         rss_bytes = process.rss_bytes()

@@ -39,8 +39,8 @@ def fresh_lab(lab: Lab) -> Iterator[Lab]:
     """The lab without an engine; what engine the test starts ends with it."""
     lab.watch()
     yield lab
-    lab.tidy()
     lab.balancer.close()
+    lab.tidy()
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture(autouse=True)
 def _tidy(single_arm_lab: Lab) -> Iterator[None]:
     yield
-    single_arm_lab.tidy()
     single_arm_lab.balancer.close()
+    single_arm_lab.tidy()
 
 
 @pytest.mark.parametrize("source", ["transparent", "snat"])

@@ -123,12 +123,13 @@ class Charon:
             self._process = None
 
     def close_all(self) -> None:
-        """Drop every IKE_SA, telling the peer once and not waiting for it."""
+        """Drop every IKE_SA, telling the peer once and not waiting for its answer."""
         if not self.running:
             return
         with self.vici() as vici:
             for sa in self.sas():
-                vici.request("terminate", {"ike-id": sa.uniqueid, "force": "yes", "timeout": 1000})
+                vici.request("terminate", {"ike-id": sa.uniqueid, "force": "yes", "timeout": -1})
+        eventually(lambda: not self.sas(), f"the IKE_SAs of {self.namespace.name} are gone")
 
     def vici(self) -> Vici:
         """A control connection."""

@@ -10,7 +10,14 @@ from engine.config.advice import advice
 from engine.config.load import parse
 
 HEAD = '[[service]]\nname = "vpn"\naddress = "192.0.2.1"\n'
-SERVERS = '[[service.real_server]]\nname = "a"\naddress = "10.0.0.1"\n[[service.real_server]]\nname = "b"\naddress = "10.0.0.2"\n'
+SERVERS = """
+[[service.real_server]]
+name = "a"
+address = "10.0.0.1"
+[[service.real_server]]
+name = "b"
+address = "10.0.0.2"
+"""
 
 
 def advised(text: str) -> list[tuple[str, str]]:
@@ -35,7 +42,7 @@ def test_a_sound_configuration_draws_no_advice() -> None:
         (HEAD + 'source = "snat"\n' + SERVERS, "service.vpn.source", "IkeNumEstablishedForInitialQuery"),
         (HEAD + 'scheduler = "fixed"\n' + SERVERS, "service.vpn.scheduler", "give each another weight"),
         (
-            HEAD + SERVERS.replace("\n[[", '\nstate = "drain"\n[[') + "weight = 0",
+            HEAD + SERVERS.replace('1"', '1"\nstate = "drain"') + "weight = 0",
             "service.vpn.real_server",
             "none takes new sessions",
         ),

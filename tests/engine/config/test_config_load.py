@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import tomli_w
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from netaddr import IPAddress
 
@@ -188,7 +188,7 @@ def test_a_rule_about_a_value_that_is_wrong_itself_is_left_out() -> None:
         ('a = "x\nb = 1', "x:1:7: Illegal character '\\n': close the text with \" before the line ends: a = \"x"),
         (
             "a = [1,",
-            "x:1:8: Invalid value: the file ends in the middle of this: close the quotes or brackets: a = [1,",
+            "x:1:8: Invalid value: the file ends in the middle of it: close the quotes or brackets: a = [1,",
         ),
     ],
 )
@@ -257,12 +257,14 @@ toml_values = st.recursive(
 keys = st.sampled_from(["engine", "service", "name", "address", "health", "real_server", "interval", "weight", "x"])
 
 
+@settings(deadline=None)
 @given(st.dictionaries(keys, toml_values | st.lists(st.dictionaries(keys, toml_values, max_size=5), max_size=3)))
 def test_any_toml_loads_or_is_a_config_error(table: dict[str, object]) -> None:
     with suppress(ConfigError):
         parse(tomli_w.dumps(table), Path("x"))
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_loads_or_is_a_config_error(text: str) -> None:
     with suppress(ConfigError):
