@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+SYSTEM_CONTROL_SOCKET = Path("/run/ikeconsole/control.sock")
+
 
 def default_control_socket() -> Path:
     """The control socket of root's engine, or of this user's."""
     if os.geteuid() == 0:
-        return Path("/run/ikeconsole/control.sock")
+        return SYSTEM_CONTROL_SOCKET
     runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/ikeconsole-{os.geteuid()}"
     return Path(runtime) / "ikeconsole" / "control.sock"
 

@@ -6,10 +6,8 @@ import tomllib
 from argparse import Namespace
 from pathlib import Path
 
-from engine.paths import default_control_socket, find_config
+from engine.paths import SYSTEM_CONTROL_SOCKET, default_control_socket, find_config
 from ikeconsole.exits import Exit, Failure
-
-_SYSTEM_SOCKET = Path("/run/ikeconsole/control.sock")
 
 
 def config_path(options: Namespace) -> Path:
@@ -45,4 +43,4 @@ def _configured_socket(options: Namespace) -> Path | None:
 def _default_socket() -> Path:
     """This user's own engine if there is one, else the system's."""
     own = default_control_socket()
-    return own if own.exists() or not _SYSTEM_SOCKET.exists() else _SYSTEM_SOCKET
+    return own if own.exists() or not SYSTEM_CONTROL_SOCKET.exists() else SYSTEM_CONTROL_SOCKET

@@ -4,37 +4,49 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from itertools import count
+from math import ceil
+from typing import Any
+from weakref import WeakKeyDictionary
 
-Check = Callable[[float], float | None]
-"""Given the time in seconds, ends its thing if that is due; says when to look again, or None."""
+Check = Callable[[Any, float], float | None]
+"""Given a thing and the time in seconds, ends the thing if that is due; says when to look again, or None."""
 
 
 class ExpiryQueue:
-    """A heap of the earliest times at which things may end.
+    """Things by the second in which they may end.
 
-    Traffic never touches the heap: a check that is due finds the real deadline and goes back if that lies ahead,
-    so each thing costs one look a timeout.
+    Traffic never touches the queue: a check that is due finds the real deadline and the thing goes back if that lies
+    ahead, so each costs one look a timeout. Things are held weakly: one that ends early leaves nothing behind, however
+    many come and go within a timeout.
     """
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Check]] = []
-        self._order = count()
+        self._things: dict[int, WeakKeyDictionary[Any, Check]] = {}
+        self._seconds: list[int] = []
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return sum(map(len, self._things.values()))
 
-    def push(self, due_s: float, check: Check) -> None:
-        """Look at a thing no earlier than `due_s`."""
-        heapq.heappush(self._heap, (due_s, next(self._order), check))
+    def push(self, due_s: float, thing: object, check: Check) -> None:
+        """Look at a thing no earlier than `due_s`; each thing is to be pushed once."""
+        second = ceil(due_s)
+        things = self._things.get(second)
+        if things is None:
+            things = self._things[second] = WeakKeyDictionary()
+            heapq.heappush(self._seconds, second)
+        things[thing] = check
 
     def run(self, now_s: float, limit: int) -> bool:
-        """Make the checks that are due, `limit` at most; says whether more are waiting."""
+        """Make the checks that are due, `limit` at most; says whether more may be waiting."""
         for _ in range(limit):
-            if not self._heap or self._heap[0][0] > now_s:
+            if not self._seconds or self._seconds[0] > now_s:
                 return False
-            _, _, check = heapq.heappop(self._heap)
-            again_s = check(now_s)
+            try:
+                thing, check = self._things[self._seconds[0]].popitem()
+            except KeyError:
+                del self._things[heapq.heappop(self._seconds)]
+                continue
+            again_s = check(thing, now_s)
             if again_s is not None:
-                self.push(again_s, check)
-        return bool(self._heap) and self._heap[0][0] <= now_s
+                self.push(again_s, thing, check)
+        return True

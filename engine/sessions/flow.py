@@ -51,6 +51,7 @@ class Flow:
     """
 
     __slots__ = (
+        "__weakref__",
         "bytes_in",
         "bytes_out",
         "client",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from itertools import islice
@@ -15,7 +16,7 @@ OLDEST_LOOKED_AT = 64
 class PersistenceRecord:
     """A client network and its server; alive while it has flows and for a timeout after the last."""
 
-    __slots__ = ("client", "flows", "last_used_s", "server")
+    __slots__ = ("__weakref__", "client", "flows", "last_used_s", "server")
 
     def __init__(self, client: str, server: RealServer, now_s: float) -> None:
         self.client = client
@@ -33,7 +34,7 @@ class PersistenceTable:
 
     def __init__(self, max_records: int) -> None:
         self.max_records = max_records
-        self._records: dict[str, PersistenceRecord] = {}
+        self._records: OrderedDict[str, PersistenceRecord] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._records)
@@ -78,8 +79,14 @@ class PersistenceTable:
         return len(gone)
 
     def _make_room(self) -> None:
-        """Drop the least needed of the oldest few: looking at all would stall the slow path."""
-        oldest = islice(self._records.values(), OLDEST_LOOKED_AT)
+        """Drop the least needed of the oldest few: looking at all would stall the slow path.
+
+        Those in use go to the back, or the next look would find nothing but them.
+        """
+        oldest = list(islice(self._records.values(), OLDEST_LOOKED_AT))
+        for record in oldest:
+            if record.flows:
+                self._records.move_to_end(record.client)
         self.forget(min(oldest, key=lambda record: (record.flows > 0, record.last_used_s)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 import trio
@@ -143,7 +144,8 @@ class Responder:
         self.server = server
         self.failed = False
         self._address = address
-        self._ports = {ike_port: False, nat_t_port: True}
+        self._ike_port = ike_port
+        self._nat_t_port = nat_t_port
 
     def fail(self) -> None:
         """Fall silent."""
@@ -156,19 +158,23 @@ class Responder:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Answer until cancelled; raises BindError when a port cannot be had."""
-        async with trio.open_nursery() as nursery:
-            for port, nat_t in self._ports.items():
-                sock = trio.socket.from_stdlib_socket(listener(self._address, port))
-                nursery.start_soon(self._serve, sock, nat_t)
-            task_status.started()
+        with bound(self._address, self._ike_port) as ike, bound(self._address, self._nat_t_port) as nat_t:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(partial(self._serve, ike, nat_t=False))
+                nursery.start_soon(partial(self._serve, nat_t, nat_t=True))
+                task_status.started()
 
-    async def _serve(self, sock: trio.socket.SocketType, nat_t: bool) -> None:
-        with sock:
-            while True:
-                datagram, balancer = await sock.recvfrom(MAX_DATAGRAM_BYTES)
-                if not self.failed:
-                    for answer in self.server.answer(datagram, nat_t=nat_t):
-                        await sock.sendto(answer, balancer)
+    async def _serve(self, sock: trio.socket.SocketType, *, nat_t: bool) -> None:
+        while True:
+            datagram, balancer = await sock.recvfrom(MAX_DATAGRAM_BYTES)
+            if not self.failed:
+                for answer in self.server.answer(datagram, nat_t=nat_t):
+                    await sock.sendto(answer, balancer)
+
+
+def bound(address: str, port: int) -> trio.socket.SocketType:
+    """A UDP socket with its own address; raises BindError when it cannot be had."""
+    return trio.socket.from_stdlib_socket(listener(address, port))
 
 
 def _acceptable(request: Message) -> bool:

@@ -12,8 +12,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from conftest import ServedEngine
 from fake_engine import EVENTS, STATUS
+from served_engine import ServedEngine
 
 from engine.control import server
 from engine.control.access import Credentials
@@ -37,7 +37,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No configuration and no engine of the machine is found."""
     monkeypatch.setenv("IKECONSOLE_CONFIG", str(tmp_path / "absent.toml"))
     monkeypatch.setattr(locate, "default_control_socket", lambda: tmp_path / "absent.sock")
-    monkeypatch.setattr(locate, "_SYSTEM_SOCKET", tmp_path / "absent-too.sock")
+    monkeypatch.setattr(locate, "SYSTEM_CONTROL_SOCKET", tmp_path / "absent-too.sock")
 
 
 def ask(engine: ServedEngine, *arguments: str) -> int:
@@ -212,7 +212,7 @@ def test_the_socket_is_found_in_the_configuration_even_an_invalid_one(engine: Se
 
 
 def test_a_system_engine_is_found_by_a_user_without_one(engine: ServedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locate, "_SYSTEM_SOCKET", engine.socket)
+    monkeypatch.setattr(locate, "SYSTEM_CONTROL_SOCKET", engine.socket)
     assert main(["status"]) == Exit.OK
 
 
