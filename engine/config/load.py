@@ -58,6 +58,8 @@ def parse(text: str, path: Path) -> Config:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(path, [_syntax_problem(str(error), text)]) from error
+    except ValueError as error:  # Python bounds the digits of a number that it reads
+        raise _unusable(path, "has a number of thousands of digits: no key takes more than eight") from error
     except RecursionError as error:
         raise _unusable(path, "nests brackets too deeply: no key needs more than two levels") from error
     problems: list[Problem] = []
@@ -98,7 +100,7 @@ _REMEDIES = {
 
 def _syntax_problem(message: str, text: str) -> Problem:
     """tomllib's complaint with its place as LINE:COLUMN, the line itself and a remedy."""
-    lines = text.splitlines() or [""]
+    lines = text.split("\n")
     complaint = message.partition(" (at ")[0]
     remedies = (remedy for start, remedy in _REMEDIES.items() if complaint.startswith(start))
     remedy = next(remedies, "correct this line")

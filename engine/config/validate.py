@@ -22,7 +22,6 @@ MAX_SOCKET_PATH_BYTES = 107
 """What fits into sun_path of unix(7) beside its closing zero."""
 
 _Part = TypeVar("_Part", EngineSection, Health, Agent, Service)
-_Keyed = list[tuple[str, Service]]
 
 
 def validate(config: Config) -> list[Problem]:
@@ -80,7 +79,9 @@ def _names(
 
 def _paths(engine: EngineSection, key: str) -> Iterator[Problem]:
     for name, path in (("control_socket", engine.control_socket), ("state_dir", engine.state_dir)):
-        if path and not os.path.isabs(path):
+        if "\0" in path:
+            yield Problem(f"{key}.{name}", "has a zero byte in it, which no path can have: remove it")
+        elif path and not os.path.isabs(path):
             yield Problem(f"{key}.{name}", f'"{path}" depends on where the engine is started: write it from "/" on')
     if len(os.fsencode(engine.control_socket)) > MAX_SOCKET_PATH_BYTES:
         message = f"is longer than the {MAX_SOCKET_PATH_BYTES} bytes of a Unix socket's path: choose a shorter one"

@@ -72,8 +72,10 @@ class CatchAll:
             self._answer(flow, services[0], size, now_s)
 
     def _answer(self, flow: Flow, service: Service, size: int, now_s: float) -> None:
-        flow.reply = self._forwarder.replies[service.name, flow.port]
-        self._forwarder.from_server(flow, size, now_s)
+        # None while the service is being taken away.
+        flow.reply = self._forwarder.replies.get((service.name, flow.port))
+        if flow.reply is not None:
+            self._forwarder.from_server(flow, size, now_s)
 
     def _begin(
         self, service: Service, server: SocketAddress, client: SocketAddress, size: int, now_s: float

@@ -51,13 +51,14 @@ class Forwarder:
             if flow is None:
                 if kind is Kind.KEEPALIVE:
                     raise Unsteerable("keepalive-without-flow")
+                taken = service.new_sessions
                 flow = steer(self.table, service, port, client, header, now_s)
-                if service.starved:
+                if service.starved and service.new_sessions > taken:
                     self._starvation.ends(service)
             if header is not None:
                 tracking.ike_from_client(self.table, flow, header, size, now_s)
                 if header.exchange == Exchange.IKE_SA_INIT:
-                    tracking.keep_init(flow, self._message(port, size))
+                    tracking.keep_init(flow, header, self._message(port, size))
             elif not flow.settled:
                 tracking.tunnel_alive(self.table, flow, from_server=False)
         except WireError as error:
@@ -149,4 +150,7 @@ def _marker_bytes(port: Port) -> int:
 
 
 def _demands_cookie(message: bytes) -> bool:
-    return parse_message(message).notify(NotifyType.COOKIE) is not None
+    try:
+        return parse_message(message).notify(NotifyType.COOKIE) is not None
+    except WireError:
+        return False

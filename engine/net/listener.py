@@ -30,6 +30,9 @@ class Listener:
         with scope:
             while True:
                 await trio.lowlevel.wait_readable(self.socket)
+                if scope.cancel_called:
+                    # Woken in the very turn that the service was taken away.
+                    return
                 self.drain(trio.current_time())
 
     def drain(self, now_s: float) -> None:

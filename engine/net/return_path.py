@@ -36,19 +36,27 @@ class ReturnPath:
         if not wanted:
             await self.close()
             return
-        for family in {family_of(address) for address, _ in wanted} - self._catch_alls.keys():
-            await self._open(family)
-        await transparent.update(wanted, {family: c.port for family, c in self._catch_alls.items()})
+        try:
+            for family in {family_of(address) for address, _ in wanted} - self._catch_alls.keys():
+                await self._open(family)
+            await transparent.update(wanted, {family: c.port for family, c in self._catch_alls.items()})
+        except transparent.PlumbingError:
+            if not self._endpoints:
+                await self._clear()
+            raise
         self._endpoints = wanted
 
     async def close(self) -> None:
         """Take sockets and plumbing away."""
         if self._catch_alls:
-            for catch_all in self._catch_alls.values():
-                catch_all.close()
-            self._catch_alls.clear()
-            await transparent.remove()
+            await self._clear()
         self._endpoints = frozenset()
+
+    async def _clear(self) -> None:
+        for catch_all in self._catch_alls.values():
+            catch_all.close()
+        self._catch_alls.clear()
+        await transparent.remove()
 
     async def _open(self, family: AddressFamily) -> None:
         try:

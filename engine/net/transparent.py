@@ -95,7 +95,7 @@ table inet {NFT_TABLE} {{
 
 
 async def _remove_rules(family: AddressFamily) -> None:
-    listed = await _run("ip", "-json", _FLAGS[family], "rule", "show")
+    listed = await _try("ip", "-json", _FLAGS[family], "rule", "show")
     for rule in json.loads(listed or "[]"):
         if rule.get("fwmark") == MARK and rule.get("table") == ROUTE_TABLE:
             await _try("ip", _FLAGS[family], "rule", "del", "fwmark", MARK, "lookup", ROUTE_TABLE)
@@ -106,8 +106,13 @@ def _route(family: AddressFamily, action: str) -> tuple[str, ...]:
     return _FLAGS[family], "route", action, "local", everything, "dev", "lo", "table", ROUTE_TABLE
 
 
-async def _try(*command: str) -> None:
-    await trio.run_process(command, check=False, capture_stdout=True, capture_stderr=True)
+async def _try(*command: str) -> str:
+    """Run what has nothing to do where its tool or its address family is missing."""
+    try:
+        done = await trio.run_process(command, check=False, capture_stdout=True, capture_stderr=True)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.decode()
 
 
 async def _run(*command: str, stdin: str = "") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import select
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
@@ -34,7 +35,7 @@ class Upstreams:
         self._receive = receive
         self._buffer = buffer
         self._epoll = select.epoll()
-        self._by_fd: dict[int, Flow] = {}
+        self._by_fd: OrderedDict[int, Flow] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._by_fd)
@@ -122,9 +123,7 @@ class Upstreams:
 
     def _to_back(self, flow: Flow) -> None:
         if flow.upstream is not None:
-            fd = flow.upstream.fileno()
-            del self._by_fd[fd]
-            self._by_fd[fd] = flow
+            self._by_fd.move_to_end(flow.upstream.fileno())
 
 
 def note_refusal(flow: Flow, error: OSError) -> None:

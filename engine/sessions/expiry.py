@@ -16,25 +16,32 @@ class ExpiryQueue:
     """Things by the second in which they may end.
 
     Traffic never touches the queue: a check that is due finds the real deadline and the thing goes back if that lies
-    ahead, so each costs one look a timeout. Things are held weakly: one that ends early leaves nothing behind, however
-    many come and go within a timeout.
+    ahead, so each costs one look a timeout. Things are held once and weakly: one that ends early leaves nothing
+    behind, however many come and go within a timeout.
     """
 
     def __init__(self) -> None:
+        self._second_of: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         self._things: dict[int, WeakKeyDictionary[Any, Check]] = {}
         self._seconds: list[int] = []
 
     def __len__(self) -> int:
-        return sum(map(len, self._things.values()))
+        return len(self._second_of)
 
     def push(self, due_s: float, thing: object, check: Check) -> None:
-        """Look at a thing no earlier than `due_s`; each thing is to be pushed once."""
+        """Look at a thing no earlier than `due_s`, or when it was to be looked at anyway if that is sooner."""
         second = ceil(due_s)
+        waiting = self._second_of.get(thing)
+        if waiting is not None:
+            if waiting <= second:
+                return
+            del self._things[waiting][thing]
         things = self._things.get(second)
         if things is None:
             things = self._things[second] = WeakKeyDictionary()
             heapq.heappush(self._seconds, second)
         things[thing] = check
+        self._second_of[thing] = second
 
     def run(self, now_s: float, limit: int) -> bool:
         """Make the checks that are due, `limit` at most; says whether more may be waiting."""
@@ -46,6 +53,7 @@ class ExpiryQueue:
             except KeyError:
                 del self._things[heapq.heappop(self._seconds)]
                 continue
+            del self._second_of[thing]
             again_s = check(thing, now_s)
             if again_s is not None:
                 self.push(again_s, thing, check)

@@ -109,9 +109,14 @@ class Session:
         return not self.spis
 
     @property
+    def auth_accepted(self) -> bool:
+        """Whether the real server's latest IKE_AUTH answer is no refusal, as far as its size tells."""
+        return self.auth_response_bytes >= SMALLEST_AUTH_SUCCESS_BYTES
+
+    @property
     def authenticated(self) -> bool:
         """Whether the real server had the last word in IKE_AUTH, and it was no refusal."""
-        return self.auth_response_bytes >= SMALLEST_AUTH_SUCCESS_BYTES and not self.messages[-1].inward
+        return self.auth_accepted and not self.messages[-1].inward
 
     @property
     def quiet_since_deletion(self) -> bool:

@@ -16,6 +16,10 @@ from engine.sessions.session import Session
 from engine.sessions.table import SessionTable, TableFull
 from engine.wire.header import Exchange, IkeHeader
 
+CLIENT_IKE_PORT = 500
+CLIENT_NAT_T_PORT = 4500
+"""The ports that IKEv2 clients send from (RFC 7296 section 2.23), whatever ports the service has."""
+
 
 class Unsteerable(Exception):
     """A datagram that goes nowhere; `reason` is the slug it is counted by."""
@@ -43,8 +47,7 @@ def steer(
 ) -> Flow:
     """Begin a flow for the first datagram of a 5-tuple; `header` is None for ESP.
 
-    The order: the session that the SPI names; then port following, for all but the first message of an IKE SA;
-    then persistence; then the scheduler.
+    The order: the session that the SPI names; then port following; then persistence; then the scheduler.
 
     Raises:
         Unsteerable: no real server can take it, or the table is full.
@@ -56,10 +59,8 @@ def steer(
     begins = header is not None and header.exchange == Exchange.IKE_SA_INIT
     if header is not None and begins and header.response:
         raise Unsteerable("stray-response")
-    if following and not begins and (sibling := latest_session(service, host)):
-        decision = Decision(sibling.server, "port following")
-    else:
-        decision = decide(service, host, now_s)
+    followed = _followed(service, port, client, begins) if following else None
+    decision = Decision(followed, "port following") if followed is not None else decide(service, host, now_s)
     try:
         session = table.open(service, decision.server, host, decision.why, now_s)
     except TableFull:
@@ -125,8 +126,30 @@ def candidate(service: Service, server: RealServer, now_s: float) -> Candidate:
 
 def latest_session(service: Service, host: str) -> Session | None:
     """The session of a client address that was opened last and still has a real server."""
-    sessions = service.by_host.get(host)
-    return sessions[-1] if sessions else None
+    return next(
+        (session for session in reversed(service.by_host.get(host, ())) if _stays(service, session.server)), None
+    )
+
+
+def _followed(service: Service, port: Port, client: SocketAddress, begins: bool) -> RealServer | None:
+    """The real server that a client's other traffic goes to.
+
+    The first message of an IKE SA is free to go elsewhere, unless what comes after it is not: without a NAT in between,
+    a client moves on to its port 4500, and if that flow is there already it stays where it is.
+    """
+    if not begins:
+        sibling = latest_session(service, client[0])
+        return sibling.server if sibling else None
+    if port is Port.IKE and client[1] == CLIENT_IKE_PORT:
+        flow = service.flows[Port.NAT_T].get((client[0], CLIENT_NAT_T_PORT, *client[2:]))
+        if flow is not None and _stays(service, flow.server) and not flow.newest_session.anonymous:
+            return flow.server
+    return None
+
+
+def _stays(service: Service, server: RealServer) -> bool:
+    """Whether sessions on a real server go on: it is configured, and neither disabled nor down."""
+    return server.keeps_sessions and service.servers.get(server.name) is server
 
 
 def _drains_with(server: RealServer, flows: int) -> bool:

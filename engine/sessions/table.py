@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 
 from engine.config.schema import PersistenceKind
@@ -17,6 +19,7 @@ AUTH_QUIET_S = 2.0
 DELETED_QUIET_S = 30.0
 """One and a half intervals of the keepalives that a living tunnel sends."""
 FLOWS_PER_SESSION = 8
+HALF_OPEN_PER_FLOW = 8
 
 
 class TableFull(Exception):
@@ -29,24 +32,23 @@ class SessionTable:
     def __init__(self, max_sessions: int, release: Callable[[Flow], None]) -> None:
         self.max_sessions = max_sessions
         self.sessions: dict[int, Session] = {}
-        self.half_open: dict[int, Session] = {}
+        self.half_open: OrderedDict[int, Session] = OrderedDict()
         self.flow_count = 0
         self.evicted = 0
         self._release = release
         self._expiry = ExpiryQueue()
         self._numbers = count(1)
 
-    def open(self, service: Service, server: RealServer, host: str, why: str, now_s: float) -> Session:
-        """Begin a session.
+    def open(
+        self, service: Service, server: RealServer, host: str, why: str, now_s: float, flow: Flow | None = None
+    ) -> Session:
+        """Begin a session; on `flow`, if it is to share one with others.
 
         Raises:
             TableFull: every session is established.
         """
-        if len(self.sessions) >= self.max_sessions:
-            if not self.half_open:
-                raise TableFull
-            self.evicted += 1
-            self.close(next(iter(self.half_open.values())))
+        if len(self.sessions) >= self.max_sessions and not self.half_open:
+            raise TableFull
         session = Session(next(self._numbers), service, server, host, why, now_s)
         self.sessions[session.number] = session
         self.half_open[session.number] = session
@@ -55,6 +57,11 @@ class SessionTable:
         service.new_sessions += 1
         server.new_sessions += 1
         self.look_again(session, now_s + service.config.timeouts.half_open_s)
+        if flow is not None:
+            self.attach(session, flow)
+        # Last: a flow whose only session gives way to this one lives on with this one.
+        if len(self.sessions) > self.max_sessions:
+            self._evict(next(iter(self.half_open.values())))
         return session
 
     def add_flow(self, session: Session, port: Port, client: SocketAddress, now_s: float) -> Flow:
@@ -69,21 +76,29 @@ class SessionTable:
         if service.config.persistence is PersistenceKind.SOURCE_ADDRESS:
             flow.persistence = self.remember(service, client[0], session.server, now_s)
             flow.persistence.flows += 1
-        self._expiry.push(now_s + flow.idle_timeout_s, lambda now_s: self._check_flow(flow, now_s))
+        self._expiry.push(now_s + flow.idle_timeout_s, flow, self._check_flow)
         return flow
 
     def attach(self, session: Session, flow: Flow) -> None:
-        """Let a flow carry one more session, which its ESP is from now on taken to belong to."""
+        """Let a flow carry one more session, which its ESP is from now on taken to belong to.
+
+        Of very many half-open ones the first gives way: anybody can begin them, and each slows every later message.
+        """
         if flow.sessions:
             previous = flow.newest_session
             previous.keep_counters_of(flow)
+            previous.last_seen_s = previous.last_activity_s()
             flow.packets_in = flow.bytes_in = flow.packets_out = flow.bytes_out = 0
-            self.look_again(previous, previous.last_seen_s + previous.service.config.timeouts.spi_binding_s)
         flow.sessions.append(session)
         session.flows.append(flow)
         if session.phase is Phase.IDLE:
             self.set_phase(session, Phase.ESTABLISHED)
         flow.settle()
+        if flow.source is not None and flow.service.is_snat and not session.source_address:
+            self.use_source(session, flow.source[0])
+        half_open = [other for other in flow.sessions if other.half_open]
+        if len(half_open) > HALF_OPEN_PER_FLOW:
+            self._evict(half_open[0])
 
     def bind_spis(self, session: Session, spi_i: int, spi_r: int) -> None:
         """Make a session known by an SPI pair; the responder's SPI may come later."""
@@ -117,7 +132,7 @@ class SessionTable:
         record, new = service.persistence.remember(network, server, now_s)
         if new:
             due_s = record.expires_s(service.config.persistence_timeout_s, now_s)
-            self._expiry.push(due_s, lambda now_s: self._check_record(service, record, now_s))
+            self._expiry.push(due_s, record, partial(self._check_record, service))
         return record
 
     def use_source(self, session: Session, address: str) -> None:
@@ -162,12 +177,11 @@ class SessionTable:
                 self.close(session)
             else:
                 self.set_phase(session, Phase.IDLE)
-                self.look_again(session, session.last_seen_s + session.service.config.timeouts.spi_binding_s)
         self._end(flow)
 
     def look_again(self, session: Session, due_s: float) -> None:
         """Have a session's deadline looked at no earlier than `due_s`."""
-        self._expiry.push(due_s, lambda now_s: self._check_session(session, now_s))
+        self._expiry.push(due_s, session, self._check_session)
 
     def close_deleted(self, successor: Session) -> None:
         """End what a client's new session replaces: sessions deleted as far as anyone can see."""
@@ -178,6 +192,10 @@ class SessionTable:
     def expire(self, now_s: float, limit: int) -> bool:
         """End what is due, looking at `limit` things at most; says whether more is waiting."""
         return self._expiry.run(now_s, limit)
+
+    def _evict(self, session: Session) -> None:
+        self.evicted += 1
+        self.close(session)
 
     def _check_flow(self, flow: Flow, now_s: float) -> float | None:
         if not flow.sessions:
@@ -195,14 +213,15 @@ class SessionTable:
         if session.half_open:
             # Quiet after an IKE_AUTH answer that has room for an AUTH payload: a tunnel without traffic yet. A peer
             # that goes on with IKE_AUTH after all (EAP with a person at it) puts the session back.
-            if session.authenticated and now_s - session.last_seen_s >= AUTH_QUIET_S:
-                self.set_phase(session, Phase.ESTABLISHED)
-                return None
-            due_s = session.last_activity_s() + timeouts.half_open_s
+            authenticated = session.authenticated
+            since_s = session.last_seen_s if authenticated else session.last_activity_s()
+            due_s = since_s + (AUTH_QUIET_S if authenticated else timeouts.half_open_s)
             if due_s > now_s:
                 return due_s
-            self.close(session)
-            return None
+            if not authenticated:
+                self.close(session)
+                return None
+            self.set_phase(session, Phase.ESTABLISHED)
         if session.deleted_s:
             if session.quiet_since_deletion:
                 if session.deleted_s + DELETED_QUIET_S > now_s:
@@ -210,11 +229,11 @@ class SessionTable:
                 self.close(session)
                 return None
             session.deleted_s = 0.0
-        if any(flow.newest_session is session for flow in session.flows):
-            return None
-        due_s = session.last_seen_s + timeouts.spi_binding_s
+        due_s = session.last_activity_s() + timeouts.spi_binding_s
         if due_s > now_s:
             return due_s
+        if any(flow.newest_session is session for flow in session.flows):
+            return now_s + timeouts.spi_binding_s
         self.close(session)
         return None
 

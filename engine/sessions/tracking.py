@@ -6,8 +6,11 @@ from engine.sessions.flow import Flow
 from engine.sessions.session import Message, Phase, Session
 from engine.sessions.table import AUTH_QUIET_S, DELETED_QUIET_S, SessionTable
 from engine.wire.header import Exchange, IkeHeader
+from engine.wire.payloads import PayloadType
 
 INIT_BYTES_KEPT = 2048
+
+_ENCRYPTED = (PayloadType.SK, PayloadType.SKF)
 
 
 def ike_from_client(table: SessionTable, flow: Flow, header: IkeHeader, size_bytes: int, now_s: float) -> None:
@@ -18,46 +21,49 @@ def ike_from_client(table: SessionTable, flow: Flow, header: IkeHeader, size_byt
     """
     session = flow.service.by_spi.get(header.spi_i)
     if session is None:
-        if header.exchange == Exchange.IKE_SA_INIT:
-            session = table.open(flow.service, flow.server, flow.client[0], "same flow", now_s)
-            table.attach(session, flow)
+        if header.exchange == Exchange.IKE_SA_INIT and not header.response:
+            session = table.open(flow.service, flow.server, flow.client[0], "same flow", now_s, flow)
+            table.bind_spis(session, header.spi_i, header.spi_r)
             table.close_deleted(session)
         else:
+            # Bound when the real server answers: anybody can make up SPIs, and new ones push known ones out.
             session = _rekeyed(flow)
-        table.bind_spis(session, header.spi_i, header.spi_r)
     elif flow not in session.flows and session.server is flow.server:
         _recognise(table, flow, session)
+    if _authenticates(session, header):
+        table.set_phase(session, Phase.AUTH)
     _note(table, session, header, True, size_bytes, now_s)
-    match header.exchange:
-        case Exchange.IKE_SA_INIT:
-            pass
-        case Exchange.IKE_AUTH | Exchange.IKE_INTERMEDIATE if not header.response:
-            table.set_phase(session, Phase.AUTH)
-        case Exchange.CREATE_CHILD_SA | Exchange.INFORMATIONAL if session.half_open:
-            table.set_phase(session, Phase.ESTABLISHED)
 
 
 def ike_from_server(
     table: SessionTable, flow: Flow, header: IkeHeader, *, cookie: bool, size_bytes: int, now_s: float
 ) -> None:
-    """Take note of an IKE message on its way to the client; `cookie`: it demands a cookie."""
+    """Take note of an IKE message on its way to the client; `cookie`: it demands a cookie.
+
+    Only an encrypted message proves that the real server has the IKE SA: "no such SPI" is said in the clear.
+    """
     session = flow.service.by_spi.get(header.spi_i) or _rekeyed(flow)
-    table.bind_spis(session, header.spi_i, header.spi_r)
+    encrypted = header.next_payload in _ENCRYPTED
+    if encrypted or header.exchange == Exchange.IKE_SA_INIT:
+        table.bind_spis(session, header.spi_i, header.spi_r)
     _note(table, session, header, False, size_bytes, now_s)
     match header.exchange:
         case Exchange.IKE_SA_INIT if cookie and session.phase is Phase.INIT:
             table.set_phase(session, Phase.COOKIE)
         case Exchange.IKE_AUTH if header.response:
-            session.auth_response_bytes = size_bytes
+            # The last of several fragments may be tiny.
+            others_bytes = session.auth_response_bytes if header.next_payload == PayloadType.SKF else 0
+            session.auth_response_bytes = max(size_bytes, others_bytes)
             table.look_again(session, now_s + AUTH_QUIET_S)
-        case Exchange.CREATE_CHILD_SA | Exchange.INFORMATIONAL if session.half_open:
+        case Exchange.CREATE_CHILD_SA | Exchange.INFORMATIONAL if encrypted and session.half_open:
             table.set_phase(session, Phase.ESTABLISHED)
 
 
-def keep_init(flow: Flow, message: bytes) -> None:
+def keep_init(flow: Flow, header: IkeHeader, message: bytes) -> None:
     """Keep the latest IKE_SA_INIT request: what it says of the client is read only when somebody looks."""
-    if len(message) <= INIT_BYTES_KEPT:
-        flow.newest_session.init_message = message
+    session = flow.service.by_spi.get(header.spi_i)
+    if session is not None and len(message) <= INIT_BYTES_KEPT:
+        session.init_message = message
 
 
 def tunnel_alive(table: SessionTable, flow: Flow, *, from_server: bool) -> None:
@@ -67,7 +73,7 @@ def tunnel_alive(table: SessionTable, flow: Flow, *, from_server: bool) -> None:
     server's word counts: anybody can send an ESP packet.
     """
     session = flow.newest_session
-    finished = from_server if session.anonymous else session.auth_response_bytes > 0
+    finished = from_server if session.anonymous else session.auth_accepted
     if session.half_open and finished:
         table.set_phase(session, Phase.ESTABLISHED)
 
@@ -83,6 +89,19 @@ def foreign_session(flow: Flow, header: IkeHeader) -> Session | None:
 def _rekeyed(flow: Flow) -> Session:
     """Whose SPIs these are, never seen in the clear: those of the session that last negotiated new ones."""
     return max(flow.sessions, key=lambda session: (session.rekeyed_s, session.number))
+
+
+def _authenticates(session: Session, header: IkeHeader) -> bool:
+    """Whether a client's message belongs to an IKE_AUTH under way, or to one that only seemed to be at its end.
+
+    Repeated messages do not count, or they would put an established session in the place of a half-open one.
+    """
+    if header.response or header.exchange not in (Exchange.IKE_AUTH, Exchange.IKE_INTERMEDIATE):
+        return False
+    if session.half_open or not session.messages:
+        return session.half_open
+    last = session.messages[-1]
+    return last.exchange == Exchange.IKE_AUTH and header.message_id == last.message_id + 1
 
 
 def _recognise(table: SessionTable, flow: Flow, session: Session) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import cycle
 from random import Random
@@ -40,8 +40,10 @@ _WINDOWS = (
 _STRONGSWAN = (bytes.fromhex("882fe56d6fd20dbc2251613b2ebe5beb"),)
 
 
-async def perform(layout: Layout, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+async def perform(layout: Layout, on_start: Callable[[], None]) -> None:
     """Run the engine with real servers behind it and clients before it, until cancelled.
+
+    `on_start` is called when clients can connect and the control socket answers.
 
     Raises:
         BindError: a port of a real server is taken.
@@ -59,7 +61,7 @@ async def perform(layout: Layout, *, task_status: trio.TaskStatus[None] = trio.T
             failure = error
             nursery.cancel_scope.cancel()
         else:
-            task_status.started()
+            on_start()
             nursery.start_soon(bring_trouble, responders)
             addresses = client_addresses()
             for service, count in CLIENTS.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import trio
 
@@ -18,7 +19,8 @@ def running(layout: Layout) -> Iterator[None]:
     stop: Future[Callable[[], None]] = Future()
     with ThreadPoolExecutor(1, thread_name_prefix="demo") as executor:
         work = executor.submit(trio.run, _perform, layout, stop)
-        wait((stop, work), return_when=FIRST_COMPLETED)
+        either: list[Future[Any]] = [stop, work]
+        wait(either, return_when=FIRST_COMPLETED)
         try:
             if stop.done():
                 yield
@@ -30,11 +32,10 @@ def running(layout: Layout) -> Iterator[None]:
 
 async def _perform(layout: Layout, stop: Future[Callable[[], None]]) -> None:
     token = trio.lowlevel.current_trio_token()
-    async with trio.open_nursery() as nursery:
+    with trio.CancelScope() as scope:
 
         def stop_soon() -> None:
             with suppress(trio.RunFinishedError):
-                token.run_sync_soon(nursery.cancel_scope.cancel)
+                token.run_sync_soon(scope.cancel)
 
-        await nursery.start(perform, layout)
-        stop.set_result(stop_soon)
+        await perform(layout, on_start=lambda: stop.set_result(stop_soon))

@@ -46,7 +46,7 @@ class Process:
             raise RuntimeError(f"{self.child.args!r} did not answer within {timeout_s} s")
         if line := self.child.stdout.readline():
             return line
-        raise RuntimeError(f"{self.child.args!r} ended: {self.log.read_text()[-2000:]}")
+        raise self.ended()
 
     def await_udp_port(self, address: str, port: int, timeout_s: float = 20) -> None:
         """Return once a socket of the process's namespace is bound; raises RuntimeError when not in time."""
@@ -55,11 +55,15 @@ class Process:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if self.child.poll() is not None:
-                raise RuntimeError(f"{self.child.args!r} ended: {self.log.read_text()[-2000:]}")
+                raise self.ended()
             if bound in Path(f"/proc/{self.child.pid}/net/udp").read_text():
                 return
             time.sleep(0.02)
         raise RuntimeError(f"{self.child.args!r} did not bind UDP {address}:{port} within {timeout_s} s")
+
+    def ended(self) -> RuntimeError:
+        """What to raise when the program should not have ended: the end of its log."""
+        return RuntimeError(f"{self.child.args!r} ended: {self.log.read_text()[-2000:]}")
 
 
 @contextmanager
@@ -72,7 +76,10 @@ def running(
     cwd: Path | None = None,
     pipes: bool = False,
 ) -> Iterator[Process]:
-    """Run a command until the block ends; errors go to a log, input and output to pipes if asked."""
+    """Run a command until the block ends; errors go to a log, input and output to pipes if asked.
+
+    Raises RuntimeError when the command ends before its block: numbers of a dead forwarder are none.
+    """
     # Each of these replaces itself, so the child's pid is the program's.
     limit = f"--nofile={FILE_LIMIT}"
     inside = ["ip", "netns", "exec", namespace, "taskset", "-c", str(core), "prlimit", limit]
@@ -85,10 +92,12 @@ def running(
             cwd=cwd,
             start_new_session=True,
         )
+    process = Process(child, log)
     try:
         _prefer(child.pid)
-        yield Process(child, log)
+        yield process
     finally:
+        ended_early = child.poll() is not None
         child.terminate()
         try:
             child.wait(timeout=10)
@@ -98,6 +107,8 @@ def running(
         for pipe in (child.stdin, child.stdout):
             if pipe:
                 pipe.close()
+        if ended_early:
+            raise process.ended()
 
 
 def _prefer(pid: int) -> None:

@@ -47,7 +47,7 @@ def test_a_dead_servers_clients_go_elsewhere_and_the_others_notice_nothing(lab: 
         assert time.monotonic() - killed < PROBE_FALL * PROBE_INTERVAL_S * 2 + COMMAND_S
 
         lab.watch()
-        assert orphan.ping(2).received == 0, "no other server has the dead one's keys"
+        assert not orphan.ping(2).answered, "no other server has the dead one's keys"
         now_at = lab.servers_that_saw(tunnels["c2"].child.spi_out)
         assert len(now_at) == 1
         assert now_at != {dead.node.name}
@@ -55,12 +55,12 @@ def test_a_dead_servers_clients_go_elsewhere_and_the_others_notice_nothing(lab: 
         orphan.charon.close_all()
         again = orphan.connect(lab.vip[family])
         assert again.server != dead.node.name
-        assert orphan.ping().received == 5
+        orphan.await_data()
 
         for ping in others:
             counts = ping.finish()
-            assert counts.sent > 50
-            assert counts.received == counts.sent
+            assert len(counts.answered) > 50
+            assert not counts.gaps
     finally:
         for ping in others:
             ping.abandon()
@@ -77,10 +77,12 @@ def test_draining_keeps_tunnels_and_sends_new_clients_elsewhere(lab: Lab) -> Non
     lab.balancer.command("drain", target)
     assert lab.balancer.server(family, tunnel.server).admin_state == "drain"
     for name in ("c2", "c3"):
-        assert lab.clients[name].connect(lab.vip[family]).server != tunnel.server
-    assert stays.ping().received == 5
+        client = lab.clients[name]
+        assert client.connect(lab.vip[family]).server != tunnel.server
+        client.await_data()
+    stays.await_data()
     stays.rekey("ike")
-    assert stays.ping().received == 5
+    stays.await_data()
 
     lab.balancer.command("enable", target)
     assert lab.balancer.server(family, tunnel.server).admin_state == "enabled"
@@ -134,8 +136,8 @@ def test_no_packet_is_lost_while_the_configuration_changes(lab: Lab, source: str
 
         for ping in pings:
             counts = ping.finish()
-            assert counts.sent > 50
-            assert counts.received == counts.sent
+            assert len(counts.answered) > 50
+            assert not counts.gaps
     finally:
         for ping in pings:
             ping.abandon()
@@ -149,7 +151,7 @@ def test_a_clean_restart_loses_no_tunnel(lab: Lab, family: Family) -> None:
     lab.balancer.stop()
     lab.balancer.start()
 
-    assert client.ping().received == 5
+    client.await_data()
     after = client.rekey("child")
     assert after.sa.initiator_spi == before.sa.initiator_spi
-    assert client.ping().received == 5
+    client.await_data()

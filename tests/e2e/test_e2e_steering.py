@@ -23,7 +23,7 @@ def test_clients_behind_one_nat_get_a_server_each_when_persistence_is_by_ike_sa(
     assert first.server != second.server
     for client, tunnel in zip(clients, (first, second), strict=True):
         rekeyed = client.rekey("ike")
-        assert client.ping().received == 5
+        client.await_data()
         spis = (tunnel.sa.initiator_spi, tunnel.child.spi_out, rekeyed.sa.initiator_spi, rekeyed.child.spi_out)
         assert lab.servers_that_saw(*spis) == {tunnel.server}
 
@@ -41,7 +41,7 @@ def test_servers_see_only_the_pools_addresses_and_clients_spread_over_them(fresh
         for name in ("c1", "c2"):
             client = lab.clients[name]
             tunnel = client.connect(lab.vip[family])
-            assert client.ping().received == 5
+            client.await_data()
             sources.add(lab.servers[tunnel.server].sa_of(client).remote_host)
         assert sources == {addresses[family] for addresses in lab.topology.snat[1:]}
         lab.tidy()
@@ -59,12 +59,12 @@ def test_a_server_reaches_an_idle_client_whose_socket_was_given_to_another(fresh
     idle, busy = lab.clients["c1"], lab.clients["c2"]
     tunnel = idle.connect(lab.vip[family])
     busy.connect(lab.vip[family])
-    assert busy.ping().received == 5
+    busy.await_data()
     assert lab.balancer.status().open_sockets == 1
 
     server = lab.servers[tunnel.server]
     server.rekey(idle, "child")
     idle.await_change(tunnel, "child")
-    assert idle.ping().received == 5
+    idle.await_data()
     server.delete(idle)
     eventually(lambda: not idle.charon.sas(), "the client hears that the server closed the tunnel")

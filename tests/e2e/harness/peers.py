@@ -126,16 +126,18 @@ class Tunnel:
 
 @dataclass(frozen=True, slots=True)
 class PingResult:
-    """How many packets went and came back."""
+    """What became of a series of packets, numbered from 1."""
 
-    sent: int
-    received: int
+    answered: frozenset[int]
+
+    @property
+    def gaps(self) -> frozenset[int]:
+        """Packets without an answer, though a later one has it; so those still under way do not count."""
+        return frozenset(range(1, max(self.answered, default=0))) - self.answered
 
 
-def _count_pings(said: str) -> PingResult:
-    counts = re.search(r"(\d+) packets transmitted, (\d+) received", said)
-    assert counts, f"ping said: {said}"
-    return PingResult(int(counts[1]), int(counts[2]))
+def _read_answers(said: str) -> PingResult:
+    return PingResult(frozenset(int(number) for number in re.findall(r"icmp_seq=(\d+) ttl", said)))
 
 
 class Ping:
@@ -146,9 +148,9 @@ class Ping:
         self._log = log
 
     def finish(self) -> PingResult:
-        """Stop it, let the last answer come, and count."""
+        """Stop it and count."""
         end(self._process, signal.SIGINT)
-        return _count_pings(self._log.read_text())
+        return _read_answers(self._log.read_text())
 
     def abandon(self) -> None:
         """Stop it, if it runs."""
@@ -220,14 +222,18 @@ class Client:
         """Begin to ping what lies behind the servers, through the tunnel."""
         log = self._directory / "ping.log"
         log.unlink(missing_ok=True)
-        argv = ["ping", "-n", "-q", "-i", str(interval_s), "-W", "1", "-I", self.tunnel().virtual_address]
+        argv = ["ping", "-n", "-i", str(interval_s), "-W", "1", "-I", self.tunnel().virtual_address]
         return Ping(self.node.namespace.spawn(*argv, BEHIND, log=log), log)
 
-    def ping(self, count: int = 5) -> PingResult:
-        """Ping what lies behind the servers, through the tunnel."""
+    def ping(self, count: int) -> PingResult:
+        """Send so many packets to what lies behind the servers, through the tunnel."""
         said = self.node.namespace.run(
-            *("ping", "-n", "-q", "-c", str(count), "-i", "0.02", "-W", "1"),
+            *("ping", "-n", "-c", str(count), "-i", "0.02", "-W", "1"),
             *("-I", self.tunnel().virtual_address, BEHIND),
             check=False,
         )
-        return _count_pings(said)
+        return _read_answers(said)
+
+    def await_data(self) -> None:
+        """Wait until data passes the tunnel; charon drops packets while it exchanges its SAs in user space."""
+        eventually(lambda: len(self.ping(5).answered) == 5, f"data passes the tunnel of {self.node.name}")

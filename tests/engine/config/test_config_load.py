@@ -249,6 +249,11 @@ def test_endless_nesting_is_a_problem_and_not_a_crash() -> None:
         parse("a = " + "[" * 100_000, Path("x"))
 
 
+def test_an_endless_number_is_a_problem_and_not_a_crash() -> None:
+    with pytest.raises(ConfigError, match="has a number of thousands of digits"):
+        parse("a = " + "1" * 5000, Path("x"))
+
+
 toml_values = st.recursive(
     st.integers() | st.booleans() | st.floats() | st.text(max_size=8) | st.datetimes(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(min_size=1, max_size=8), inner, max_size=3),

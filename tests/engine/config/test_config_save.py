@@ -84,7 +84,7 @@ def test_a_failure_at_any_step_leaves_the_file_and_nothing_else(
 
 def test_a_file_that_vanished_is_not_made_again(loaded: Loaded) -> None:
     loaded.path.unlink()
-    with pytest.raises(SaveError, match="does not exist.*nothing was saved"):
+    with pytest.raises(SaveError, match=r"does not exist.*nothing was saved"):
         save(loaded, NEW)
     assert not loaded.path.exists()
 

@@ -41,6 +41,10 @@ def problems_of(text: str) -> list[str]:
             'engine.state_dir: "state" depends on where the engine is started: write it from "/" on',
         ),
         (
+            '[engine]\nstate_dir = "/a\\u0000b"',
+            "engine.state_dir: has a zero byte in it, which no path can have: remove it",
+        ),
+        (
             f"[engine]\ncontrol_socket = '/{'x' * 107}'",
             "engine.control_socket: is longer than the 107 bytes of a Unix socket's path: choose a shorter one",
         ),
