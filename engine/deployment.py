@@ -159,6 +159,9 @@ class Deployment:
             self._probing.stop(server)
             await self.evacuate(service, server)
         for server in service.servers.values():
+            if old.health.type is not config.health.type:
+                # What another question found says nothing about this one.
+                server.health = _unknown_health(config)
             if _probing_settings(old) != _probing_settings(config):
                 self._probing.stop(server)
             self._probing.start(service, server)
@@ -206,8 +209,11 @@ class Deployment:
 
 
 def _make_server(service: ServiceConfig, config: RealServerConfig) -> RealServer:
-    health = ServerHealth(service.health.fall, service.health.rise, trio.current_time())
-    return RealServer(config, _ports(service, config), health)
+    return RealServer(config, _ports(service, config), _unknown_health(service))
+
+
+def _unknown_health(service: ServiceConfig) -> ServerHealth:
+    return ServerHealth(service.health.fall, service.health.rise, trio.current_time())
 
 
 def _endpoints(service: ServiceConfig) -> tuple[Endpoint, Endpoint]:

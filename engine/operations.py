@@ -141,6 +141,8 @@ class Operations:
         """Change a real server's admin state or weight, live and in the file; raises Refused."""
         real_server = self._find(service, server)
         admin_state = _admin_state(state)
+        if admin_state is None and weight is None:
+            raise Refused("invalid", f"name a state or a weight that {service}/{server} is to have")
         sessions = real_server.established + real_server.half_open
         parts = [str(admin_state)] if admin_state else []
         if weight is not None:
@@ -178,15 +180,15 @@ class Operations:
         if not services:
             known = ", ".join(f"{s.name}/{name}" for s in self._deployment.services.values() for name in s.servers)
             raise Refused("not-found", f"no service with a server {server!r} has a session of {host}; servers: {known}")
+        for service in services:
+            if reason := ineligible(service, service.servers[server]):
+                raise Refused("invalid", f"{service.name}/{server} takes no new sessions: {reason}")
         moved = 0
         for service in services:
-            target = service.servers[server]
-            if not target.keeps_sessions:
-                raise Refused("invalid", f"{service.name}/{server} is {target.config.state} and {target.health.health}")
             for session in list(service.by_host.get(host, ())):
                 self._forwarder.table.close(session)
                 moved += 1
-            self._forwarder.table.remember(service, host, target, trio.current_time())
+            self._forwarder.table.remember(service, host, service.servers[server], trio.current_time())
         done = f"{host} goes to {server} with its next packet: {moved} sessions end and must reconnect"
         self._events.add("notice", "moved", done, server=server, client=host)
         return Change(done=done, sessions=moved)

@@ -36,6 +36,15 @@ class Probing:
         if server in self._scopes:
             return
         scope = self._scopes[server] = trio.CancelScope()
+        self._nursery.start_soon(self._watch, scope, service, server)
+
+    def stop(self, server: RealServer) -> None:
+        """Probe a real server no longer."""
+        if scope := self._scopes.pop(server, None):
+            scope.cancel()
+        server.agent_load = None
+
+    async def _watch(self, scope: trio.CancelScope, service: Service, server: RealServer) -> None:
         config = service.config
         port = config.health.port or server.ports[Port.IKE]
         source = service.snat_pool[0] if service.snat_pool else None
@@ -47,26 +56,16 @@ class Probing:
             nat_t=port == server.ports[Port.NAT_T],
         )
         on_result = partial(self._probed, service, server)
+        on_load = partial(_agent_said, server)
         probe = partial(monitor, target, config.health, on_result, prompt=Prompt(), rng=self._random)
-        self._nursery.start_soon(_within, scope, probe)
-        if config.scheduler is SchedulerKind.ADAPTIVE:
-            on_load = partial(_agent_said, server)
-            ask = partial(
-                monitor_agent,
-                server.address,
-                config.agent,
-                on_load,
-                prompt=Prompt(),
-                rng=self._random,
-                source=source,
-            )
-            self._nursery.start_soon(_within, scope, ask)
-
-    def stop(self, server: RealServer) -> None:
-        """Probe a real server no longer."""
-        if scope := self._scopes.pop(server, None):
-            scope.cancel()
-        server.agent_load = None
+        ask = partial(
+            monitor_agent, server.address, config.agent, on_load, prompt=Prompt(), rng=self._random, source=source
+        )
+        with scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(probe)
+                if config.scheduler is SchedulerKind.ADAPTIVE:
+                    nursery.start_soon(ask)
 
     def _probed(self, service: Service, server: RealServer, result: ProbeResult) -> None:
         transition = server.health.observe(result, trio.current_time())
@@ -85,8 +84,3 @@ class Probing:
 
 def _agent_said(server: RealServer, answer: AgentLoad) -> None:
     server.agent_load = answer.load
-
-
-async def _within(scope: trio.CancelScope, run: Callable[[], Awaitable[None]]) -> None:
-    with scope:
-        await run()

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
-from itertools import islice
 
 from engine.config.schema import PrefixLengths
 from engine.sessions.real_server import RealServer
-
-OLDEST_LOOKED_AT = 64
 
 
 class PersistenceRecord:
@@ -30,11 +27,12 @@ class PersistenceRecord:
 
 
 class PersistenceTable:
-    """The records of one service, bounded: when full, one of the oldest makes room."""
+    """The records of one service, bounded: when full, the one that has been without flows for longest makes room."""
 
     def __init__(self, max_records: int) -> None:
         self.max_records = max_records
-        self._records: OrderedDict[str, PersistenceRecord] = OrderedDict()
+        self._records: dict[str, PersistenceRecord] = {}
+        self._unused: OrderedDict[str, PersistenceRecord] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._records)
@@ -59,17 +57,32 @@ class PersistenceTable:
             return record, False
         if len(self._records) >= self.max_records:
             self._make_room()
-        record = self._records[client] = PersistenceRecord(client, server, now_s)
+        record = self._records[client] = self._unused[client] = PersistenceRecord(client, server, now_s)
         return record, True
+
+    def take(self, record: PersistenceRecord) -> None:
+        """Note that one more flow of the client began."""
+        record.flows += 1
+        if self.holds(record):
+            self._unused.pop(record.client, None)
+
+    def leave(self, record: PersistenceRecord, last_seen_s: float) -> None:
+        """Note that a flow of the client ended, and when it was last used."""
+        record.flows -= 1
+        record.last_used_s = max(record.last_used_s, last_seen_s)
+        if not record.flows and self.holds(record):
+            self._unused[record.client] = record
 
     def forget(self, record: PersistenceRecord) -> None:
         """Drop a record."""
         if self.holds(record):
             del self._records[record.client]
+            self._unused.pop(record.client, None)
 
     def clear(self) -> None:
         """Drop every record."""
         self._records.clear()
+        self._unused.clear()
 
     def forget_server(self, server: RealServer) -> int:
         """Drop every record that points at a server; returns how many."""
@@ -79,15 +92,7 @@ class PersistenceTable:
         return len(gone)
 
     def _make_room(self) -> None:
-        """Drop the least needed of the oldest few: looking at all would stall the slow path.
-
-        Those in use go to the back, or the next look would find nothing but them.
-        """
-        oldest = list(islice(self._records.values(), OLDEST_LOOKED_AT))
-        for record in oldest:
-            if record.flows:
-                self._records.move_to_end(record.client)
-        self.forget(min(oldest, key=lambda record: (record.flows > 0, record.last_used_s)))
+        self.forget(next(iter(self._unused.values() or self._records.values())))
 
 
 def client_network(host: str, prefix: PrefixLengths) -> str:

@@ -75,7 +75,7 @@ class SessionTable:
         self.attach(session, flow)
         if service.config.persistence is PersistenceKind.SOURCE_ADDRESS:
             flow.persistence = self.remember(service, client[0], session.server, now_s)
-            flow.persistence.flows += 1
+            service.persistence.take(flow.persistence)
         self._expiry.push(now_s + flow.idle_timeout_s, flow, self._check_flow)
         return flow
 
@@ -136,11 +136,12 @@ class SessionTable:
         return record
 
     def use_source(self, session: Session, address: str) -> None:
-        """Note which address stands for the client towards the real server (snat)."""
+        """Note which address stands for the client towards the real server (snat); empty: none does."""
         if session.source_address != address:
             self._release_source(session)
             session.source_address = address
-            session.server.source_use[address] += 1
+            if address:
+                session.server.source_use[address] += 1
 
     def close(self, session: Session) -> None:
         """End a session, and the flows that carried nothing else."""
@@ -177,6 +178,7 @@ class SessionTable:
                 self.close(session)
             else:
                 self.set_phase(session, Phase.IDLE)
+                self.look_again(session, session.last_seen_s + session.service.config.timeouts.spi_binding_s)
         self._end(flow)
 
     def look_again(self, session: Session, due_s: float) -> None:
@@ -250,8 +252,7 @@ class SessionTable:
         del flow.service.flows[flow.port][flow.client]
         self.flow_count -= 1
         if flow.persistence is not None:
-            flow.persistence.flows -= 1
-            flow.persistence.last_used_s = max(flow.persistence.last_used_s, flow.last_seen_s)
+            flow.service.persistence.leave(flow.persistence, flow.last_seen_s)
         self._release(flow)
 
     def _count(self, session: Session, step: int) -> None:

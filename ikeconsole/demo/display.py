@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -16,8 +17,8 @@ from rich.text import Text
 from engine.control.records import EngineStatus, Event
 from ikeconsole.client import ControlClient, connect
 from ikeconsole.commands.output import terminal
-from ikeconsole.render.columns import stacked
-from ikeconsole.render.events import event_line
+from ikeconsole.render.columns import printable, stacked
+from ikeconsole.render.states import severity
 from ikeconsole.render.status import status
 
 MOST_EVENTS: Final = 6
@@ -52,10 +53,7 @@ def page(
     above, below = status(engine, console.width), stacked(Text(""), hints)
     room = height - sum(len(console.render_lines(part)) for part in (above, below))
     shown = events[-min(room, MOST_EVENTS) :] if room > 0 else []
-    lines = [event_line(event) for event in shown]
-    for line in lines:
-        line.no_wrap, line.overflow = True, "ellipsis"
-    return stacked(above, *lines, below)
+    return stacked(above, *map(_event_line, shown), below)
 
 
 def hints(program: str, socket: Path) -> Text:
@@ -64,8 +62,6 @@ def hints(program: str, socket: Path) -> Text:
         ("All of this is simulated on loopback. Ctrl-C ends it. From another terminal:\n", "dim"),
         f"{program} --socket {socket} COMMAND\n",
         ("COMMAND: sessions | servers --watch | events -f | drain always-on-vpn/rras-1", "dim"),
-        no_wrap=True,
-        overflow="fold",
     )
 
 
@@ -74,6 +70,19 @@ def program_name(argv0: str) -> str:
     if shutil.which("ikeconsole") or Path(argv0).name != "ikeconsole":
         return "ikeconsole"
     return argv0
+
+
+def _event_line(event: Event) -> Text:
+    """An event within one line; of today, and its text says what kind it is."""
+    at = time.strftime("%H:%M:%S", time.localtime(event.at))
+    return Text.assemble(
+        (at, "dim"),
+        " ",
+        severity(event.severity),
+        f" {printable(event.text)}",
+        no_wrap=True,
+        overflow="ellipsis",
+    )
 
 
 async def _page(client: ControlClient, console: Console, socket: Path, height: int) -> RenderableType:

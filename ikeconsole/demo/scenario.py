@@ -26,7 +26,7 @@ PEACE_LASTS_S: Final = 8.0
 FAILING_IN_TURN: Final = ("rras-2", "rras-3", "gateway-1", "rras-1")
 
 _ARRIVE_WITHIN_S = 4.0
-_STAY_S = (20.0, 90.0)
+_STAY_S = (15.0, 60.0)
 _AWAY_S = (1.0, 4.0)
 _ROAM_S = (8.0, 20.0)
 _ROAMING_PART = 0.2

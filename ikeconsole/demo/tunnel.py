@@ -43,8 +43,6 @@ class Tunnel:
     def __init__(self, rng: Random, vendor_ids: Sequence[bytes]) -> None:
         self.spi_i = random_spi(rng, 64)
         self.spi_r = 0
-        self.received = 0
-        """ESP packets that came for it."""
         self._random = rng
         self._vendor_ids = vendor_ids
         self._cookie = b""
@@ -97,7 +95,6 @@ class Tunnel:
         try:
             match classify(datagram, len(datagram), nat_t=True):
                 case Kind.ESP if esp_spi(datagram) == self._esp_in:
-                    self.received += 1
                     return Heard.TRAFFIC
                 case Kind.IKE:
                     return self._hear_ike(datagram[len(NON_ESP_MARKER) :])

@@ -81,14 +81,11 @@ class Balancer:
 
     def start(self) -> None:
         """Start the engine with what is on disk, and wait until every server is up."""
+        assert not self.running
         self._process = self.node.namespace.spawn(
             *PROGRAM, "engine", "-c", str(self._config_path), log=self.log, cwd=TREE
         )
-        try:
-            eventually(self._all_up, f"the engine answers, and its servers are up (see {self.log})", timeout_s=10)
-        except BaseException:
-            self.stop(signal.SIGKILL)
-            raise
+        eventually(self._all_up, f"the engine answers, and its servers are up (see {self.log})", timeout_s=20)
 
     def hang_up(self) -> None:
         """Make the engine read its configuration again, as systemd does."""
@@ -96,11 +93,12 @@ class Balancer:
         self._process.send_signal(signal.SIGHUP)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """End the engine; its exit status."""
+        """End the engine; its exit status. AssertionError when it had ended by itself."""
         assert self._process
-        status = end(self._process, number)
-        self._process = None
-        return status
+        process, self._process = self._process, None
+        crashed = process.poll() is not None
+        assert not crashed, f"the engine ended by itself: {self.log.read_text()[-3000:]}"
+        return end(process, number)
 
     @property
     def running(self) -> bool:
@@ -142,8 +140,7 @@ class Balancer:
 
     def _all_up(self) -> bool:
         assert self._process
-        if self._process.poll() is not None:
-            raise AssertionError(f"the engine ended at once: {self.log.read_text()[-3000:]}")
+        assert self._process.poll() is None, f"the engine ended at once: {self.log.read_text()[-3000:]}"
         try:
             status = self.status()
         except CommandFailed as failure:

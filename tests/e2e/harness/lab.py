@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,9 +76,8 @@ def open_lab(
 ) -> Iterator[Lab]:
     """Build a lab; whatever happens, nothing of it is left afterwards."""
     prefix = f"{MARK}-{os.getpid()}-{next(_numbers)}"
-    started: list[Client | Server] = []
-    balancer: Balancer | None = None
-    try:
+    with ExitStack() as cleanup:
+        cleanup.callback(_destroy, f"{prefix}-")
         topology = build(prefix, shape, clients=clients, nat_clients=nat_clients, servers=servers)
         nodes = topology.nodes
         names = [f"c{n + 1}" for n in range(clients)] + [f"n{n + 1}" for n in range(nat_clients)]
@@ -86,20 +85,19 @@ def open_lab(
             topology,
             {name: Client(nodes[name], directory / name, authority) for name in names},
             {f"rs{n}": Server(nodes[f"rs{n}"], n, directory / f"rs{n}", authority) for n in range(1, servers + 1)},
-            balancer := Balancer(nodes["lb"], directory / "lb"),
+            Balancer(nodes["lb"], directory / "lb"),
         )
-        started = lab.peers
-        for peer in started:
+        for peer in lab.peers:
+            cleanup.callback(peer.charon.kill)
             peer.charon.launch()
-        for peer in started:
+        for peer in lab.peers:
             peer.charon.await_ready()
         for server in lab.servers.values():
             server.configure()
+        cleanup.callback(lab.balancer.close)
         yield lab
-    finally:
-        if balancer:
-            balancer.close()
-        for peer in started:
-            peer.charon.kill()
-        for namespace in existing(f"{prefix}-"):
-            namespace.destroy()
+
+
+def _destroy(prefix: str) -> None:
+    for namespace in existing(prefix):
+        namespace.destroy()

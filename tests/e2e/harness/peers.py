@@ -147,6 +147,15 @@ class Ping:
         self._process = process
         self._log = log
 
+    def await_answers(self, count: int) -> None:
+        """Wait until so many packets more than now are answered."""
+        wanted = len(self._answered) + count
+        eventually(lambda: len(self._answered) >= wanted, f"{count} more packets are answered")
+
+    @property
+    def _answered(self) -> frozenset[int]:
+        return _read_answers(self._log.read_text()).answered
+
     def finish(self) -> PingResult:
         """Stop it and count."""
         end(self._process, signal.SIGINT)

@@ -141,9 +141,15 @@ class World:
         self.forwarder.from_server(flow, self._put(datagram), self.now_s)
         return len(self.answered) > before
 
+    def server_speaks_first(self, client: SocketAddress, port: Port) -> None:
+        """Begin the flow that something of a server's begins, sent to a client that is not known."""
+        server = next(iter(self.service.servers.values()))
+        session = self.table.open(self.service, server, client[0], "server spoke first", self.now_s)
+        self.table.add_flow(session, port, client, self.now_s).reply = self._answer
+
     def connect(self, host: str, spi: int, *, ike_port: int = 500, nat_t_port: int = 4500) -> Session:
         """Set an IKE SA up: IKE_SA_INIT on 500, IKE_AUTH on 4500, then a keepalive."""
-        first, then = (host, ike_port), (host, nat_t_port)
+        first, then = at(host, ike_port), at(host, nat_t_port)
         server = self.client_sends(first, IKE, init(spi))
         assert server is not None
         assert self.server_sends(first, IKE, init_answer(spi))
@@ -179,7 +185,7 @@ class World:
     def probe(self, name: str, *, ok: bool) -> None:
         """Have probes find a server up or down."""
         for _ in range(3):
-            self.server(name).health.observe(ProbeResult(ok=ok, reason="test"), self.now_s)
+            self.server(name).health.observe(ProbeResult(ok=ok, reason="test", rtt_s=0.001 if ok else None), self.now_s)
 
     def evacuate(self, name: str) -> None:
         server = self.server(name)
@@ -194,6 +200,11 @@ class World:
     def _answer(self, data: memoryview, client: SocketAddress) -> int:
         self.answered.append((client, bytes(data)))
         return len(data)
+
+
+def at(host: str, port: int) -> SocketAddress:
+    """An address as the kernel reports it."""
+    return (host, port, 0, 0) if ":" in host else (host, port)
 
 
 def seconds(value: float) -> Duration:
@@ -285,6 +296,8 @@ def audit(world: World) -> None:
         assert session.flows or session.phase is Phase.IDLE
     assert set(world.upstreams.flows) <= {id(flow) for flow in flows}
 
+    if service.config.port_following:
+        assert service.by_spi == {spi_i: session for session in sessions for spi_i, _ in session.spis}
     for spi, session in service.by_spi.items():
         assert table.sessions[session.number] is session
         assert spi in [spi_i for spi_i, _ in session.spis]
@@ -301,3 +314,4 @@ def audit(world: World) -> None:
     assert len(service.persistence) <= service.persistence.max_records
     for record in service.persistence:
         assert record.flows == sum(flow.persistence is record for flow in flows)
+    assert set(service.persistence._unused) == {record.client for record in service.persistence if not record.flows}

@@ -16,6 +16,7 @@ from tests.engine.sessions.session_world import (
     KEEPALIVE,
     NAT_T,
     World,
+    at,
     audit,
     auth,
     encrypted,
@@ -95,12 +96,9 @@ def test_second_tunnel_stays_when_only_the_flow_on_4500_is_left(kind: Persistenc
     Otherwise one server would get the IKE_SA_INIT and the other the IKE_AUTH, and the client never connects.
     """
     world = World(persistence=kind)
-    more = (0, 0) if ":" in host else ()
-    on_500, on_4500 = (host, 500, *more), (host, 4500, *more)
-    first = world.client_sends(on_500, IKE, init(1))
-    world.server_sends(on_500, IKE, init_answer(1))
-    assert world.client_sends(on_4500, NAT_T, auth(1)) == first
-    world.configure(first or "", weight=0)
+    on_500, on_4500 = at(host, 500), at(host, 4500)
+    first = world.connect(host, 1).server.name
+    world.configure(first, weight=0)
     world.later(170)
     world.client_sends(on_4500, NAT_T, esp())
     world.later(11)

@@ -1,0 +1,101 @@
+"""The whole demo as its user starts and ends it: real engine, real sockets, real time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from engine.control.records import EngineStatus
+from engine.net.sockets import listener
+from engine.runtime import StartError
+from ikeconsole.client import connect
+from ikeconsole.demo import simulation
+from ikeconsole.demo.layout import SERVICE_ADDRESSES, Layout, choose_ports
+
+PATIENCE_S = 20.0
+
+
+@contextmanager
+def demo(directory: Path) -> Iterator[subprocess.Popen[str]]:
+    """The demo as a process whose temporary files go below a directory of ours."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ikeconsole", "demo"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(directory)},
+        cwd=Path(__file__).parents[3],
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def layout_in(directory: Path) -> Layout:
+    layout = Layout(directory, *choose_ports())
+    layout.write_configuration()
+    return layout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_without_a_trace(number: signal.Signals, tmp_path: Path) -> None:
+    with demo(tmp_path) as process:
+        assert process.stdout
+        assert "sessions" in process.stdout.readline()
+        (directory,) = tmp_path.iterdir()
+        assert directory.joinpath("control.sock").is_socket()
+        process.send_signal(number)
+        _, complaints = process.communicate(timeout=PATIENCE_S)
+        assert (process.returncode, complaints) == (0, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_reader_that_has_seen_enough_ends_it_quietly(tmp_path: Path) -> None:
+    with demo(tmp_path) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(timeout=PATIENCE_S) == 0
+        assert process.stderr.read() == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_clients_are_balanced_and_talk(tmp_path: Path) -> None:
+    layout = layout_in(tmp_path)
+
+    async def ask() -> EngineStatus:
+        async with connect(layout.control_socket) as client:
+            return await client.status()
+
+    with simulation.running(layout):
+        deadline_s = time.monotonic() + PATIENCE_S
+        while (status := trio.run(ask)).sessions < 20 and time.monotonic() < deadline_s:
+            time.sleep(0.1)
+    vpn, partners = status.services
+    assert min(server.sessions for server in vpn.servers) > 2
+    assert partners.servers[0].sessions > 0
+    assert vpn.traffic.bytes_out > vpn.traffic.bytes_in > 0
+
+
+def test_a_port_taken_meanwhile_is_named_and_nothing_keeps_running(tmp_path: Path) -> None:
+    layout = layout_in(tmp_path)
+    with (
+        listener(SERVICE_ADDRESSES["partners"], layout.ike_port),
+        pytest.raises(StartError, match=f"port {layout.ike_port} is taken"),
+        simulation.running(layout),
+    ):
+        pytest.fail("it started all the same")
+    assert choose_ports() == (layout.ike_port, layout.nat_t_port)
