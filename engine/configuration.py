@@ -23,7 +23,7 @@ from engine.events import EventLog
 from engine.net.sockets import BindError
 from engine.net.transparent import PlumbingError
 
-RESTART_KEYS = ("control_socket", "control_group", "state_dir", "max_sessions", "max_open_sockets")
+RESTART_KEYS = ("control_socket", "control_group", "state_dir", "max_sessions", "max_open_sockets", "log_level")
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,10 @@ class Configuration:
                 config = parse(text, self.path)
             except ConfigError as error:
                 raise self._refuse(f"not done: {summary}", error.lines()) from error
+            except LookupError as error:
+                raise Refused("not-found", str(error)) from error
+            except ValueError as error:
+                raise Refused("failed", f"not done: {summary}", [f"{self.path}: {error}"]) from error
             return await self._save_and_apply(text, config, author, summary)
 
     async def undo(self, author: str) -> str:

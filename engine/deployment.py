@@ -17,6 +17,7 @@ from engine.health.state import ServerHealth
 from engine.net import sockets
 from engine.net.forwarder import Forwarder
 from engine.net.listener import Listener
+from engine.net.pump import Pump
 from engine.net.return_path import ReturnPath
 from engine.policy.schedulers import Scheduler, make_scheduler
 from engine.probing import Probing
@@ -42,17 +43,18 @@ class Prepared:
 class Deployment:
     """The services in force. Nothing else opens listeners, starts probes or touches the return path."""
 
-    def __init__(self, nursery: trio.Nursery, forwarder: Forwarder, events: EventLog, secret: bytes) -> None:
+    def __init__(
+        self, nursery: trio.Nursery, forwarder: Forwarder, pump: Pump, events: EventLog, secret: bytes
+    ) -> None:
         self.config = Config()
         self.services: dict[str, Service] = {}
-        self._nursery = nursery
         self._forwarder = forwarder
+        self._pump = pump
         self._secret = secret
         self._random = random.Random(secret)
         self._probing = Probing(nursery, events, self._random, self.evacuate)
-        self._return_path = ReturnPath(nursery, self.services, forwarder)
+        self._return_path = ReturnPath(pump, self.services, forwarder)
         self._sockets: dict[Endpoint, socket.socket] = {}
-        self._listening: dict[tuple[str, Port], trio.CancelScope] = {}
 
     async def prepare(self, config: Config) -> Prepared:
         """Do all of a configuration's that may fail, and change nothing that is in force.
@@ -87,6 +89,9 @@ class Deployment:
         for name in self.services.keys() - wanted:
             await self._remove(name)
         for config in self.config.services:
+            if (service := self.services.get(config.name)) and _endpoints(service.config) != _endpoints(config):
+                self._stop_listening(service)
+        for config in self.config.services:
             if service := self.services.get(config.name):
                 await self._update(service, config)
             else:
@@ -120,17 +125,14 @@ class Deployment:
         max_records = self.config.engine.max_sessions
         service = Service(config, servers, self._make_scheduler(config), _pool(config), max_records)
         self.services[config.name] = service
-        for port in Port:
-            self._listen(service, port)
+        self._listen(service)
         for server in servers.values():
             self._probing.start(service, server)
 
     async def _update(self, service: Service, config: ServiceConfig) -> None:
         old, service.config = service.config, config
         if _endpoints(old) != _endpoints(config):
-            for port in Port:
-                self._listening.pop((service.name, port)).cancel()
-                self._listen(service, port)
+            self._listen(service)
             await self._end(self._sessions_of(service))
         if old.scheduler != config.scheduler:
             service.scheduler = self._make_scheduler(config)
@@ -168,19 +170,22 @@ class Deployment:
 
     async def _remove(self, name: str) -> None:
         service = self.services[name]
-        for port in Port:
-            self._listening.pop((name, port)).cancel()
-            self._forwarder.replies.pop((name, port))
+        self._stop_listening(service)
         for server in service.servers.values():
             self._probing.stop(server)
         await self._end(self._sessions_of(service))
         del self.services[name]
 
-    def _listen(self, service: Service, port: Port) -> None:
-        sock = self._sockets[_endpoints(service.config)[port]]
-        self._forwarder.replies[service.name, port] = sock.sendto
-        scope = self._listening[service.name, port] = trio.CancelScope()
-        self._nursery.start_soon(Listener(service, port, self._forwarder, sock).serve, scope)
+    def _listen(self, service: Service) -> None:
+        for port, endpoint in zip(Port, _endpoints(service.config), strict=True):
+            sock = self._sockets[endpoint]
+            listener = Listener(service, port, self._forwarder, sock)
+            self._forwarder.listeners[service.name, port] = listener
+            self._pump.watch(sock.fileno(), listener.drain)
+
+    def _stop_listening(self, service: Service) -> None:
+        for port in Port:
+            self._pump.forget(self._forwarder.listeners.pop((service.name, port)).fileno())
 
     def _change_sources(self, service: Service) -> None:
         """Have every flow of a service get a socket of the new kind with its next packet."""

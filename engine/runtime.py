@@ -21,6 +21,7 @@ from engine.deployment import Deployment
 from engine.events import EventLog
 from engine.logs import set_up_logging
 from engine.net.forwarder import Forwarder
+from engine.net.pump import Pump
 from engine.net.sockets import BindError
 from engine.net.starvation import Starvation
 from engine.net.transparent import PlumbingError
@@ -65,12 +66,13 @@ async def serve_forever(
     forwarder = Forwarder(settings.max_sessions, _socket_limit(settings.max_open_sockets), Starvation(events))
     failure: StartError | None = None
     async with trio.open_nursery() as nursery:
-        deployment = Deployment(nursery, forwarder, events, install_secret(state_dir))
+        pump = Pump(forwarder)
+        deployment = Deployment(nursery, forwarder, pump, events, install_secret(state_dir))
         configuration = Configuration(loaded, deployment, state_dir, events)
         operations = Operations(deployment, forwarder, configuration, events)
         try:
             await _start(nursery, settings, configuration, operations)
-            nursery.start_soon(_forward_answers, forwarder)
+            nursery.start_soon(pump.run)
             nursery.start_soon(_expire, forwarder)
             events.add("notice", "started", f"engine started with {loaded.path}")
             _notify("READY=1")
@@ -102,13 +104,6 @@ async def _start(
 
 async def _serve_control(operations: Operations, path: Path, group: str, task_status: trio.TaskStatus[None]) -> None:
     await serve(operations, path, group=group, task_status=task_status)
-
-
-async def _forward_answers(forwarder: Forwarder) -> None:
-    upstreams = forwarder.upstreams
-    while True:
-        await trio.lowlevel.wait_readable(upstreams.fileno())
-        upstreams.drain(trio.current_time())
 
 
 async def _expire(forwarder: Forwarder) -> None:

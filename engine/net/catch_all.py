@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
-
-import trio
 
 from engine.net import sockets
+from engine.net.batches import to_raw
 from engine.net.forwarder import Forwarder
-from engine.net.listener import DRAINED_AT_ONCE
 from engine.sessions.flow import Flow, Port, SocketAddress
 from engine.sessions.persistence import client_network
 from engine.sessions.real_server import RealServer
@@ -18,6 +15,7 @@ from engine.sessions.table import TableFull
 from engine.wire.encapsulation import Kind, classify
 from engine.wire.errors import WireError
 
+DRAINED_AT_ONCE = 256
 CONTROL_BYTES = socket.CMSG_SPACE(28)
 
 
@@ -35,24 +33,12 @@ class CatchAll:
         port: int = self.socket.getsockname()[1]
         return port
 
-    async def serve(self) -> None:
-        """Forward until the socket is closed."""
-        with suppress(trio.ClosedResourceError):
-            while True:
-                await trio.lowlevel.wait_readable(self.socket)
-                self.drain(trio.current_time())
-
-    def close(self) -> None:
-        """Stop serving."""
-        trio.lowlevel.notify_closing(self.socket)
-        self.socket.close()
-
     def drain(self, now_s: float) -> None:
         """Forward what has arrived, a bounded number of datagrams."""
-        buffer = self._forwarder.buffer
+        outbox = self._forwarder.outbox
         for _ in range(DRAINED_AT_ONCE):
             try:
-                size, control, _, server = self.socket.recvmsg_into([buffer], CONTROL_BYTES)
+                size, control, _, server = self.socket.recvmsg_into([outbox.slot_view], CONTROL_BYTES)
             except BlockingIOError:
                 return
             except OSError:
@@ -73,9 +59,12 @@ class CatchAll:
 
     def _answer(self, flow: Flow, service: Service, size: int, now_s: float) -> None:
         # None while the service is being taken away.
-        flow.reply = self._forwarder.replies.get((service.name, flow.port))
-        if flow.reply is not None:
-            self._forwarder.from_server(flow, size, now_s)
+        listener = self._forwarder.listeners.get((service.name, flow.port))
+        if listener is None:
+            return
+        if flow.listener is not listener:
+            self._forwarder.adopt(listener, to_raw(flow.client), flow)
+        self._forwarder.from_server(flow, size, now_s)
 
     def _begin(
         self, service: Service, server: SocketAddress, client: SocketAddress, size: int, now_s: float
@@ -84,7 +73,7 @@ class CatchAll:
         assert at is not None
         real_server, port = at
         try:
-            if classify(self._forwarder.buffer, size, port is Port.NAT_T) is Kind.KEEPALIVE:
+            if classify(self._forwarder.outbox.slot_view, size, port is Port.NAT_T) is Kind.KEEPALIVE:
                 return None
             if not real_server.keeps_sessions or self._lives_elsewhere(service, client[0], real_server, now_s):
                 service.drops["from-server-left-behind"] += 1

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
-from engine.net import sockets
+from engine.net.batches import Receiver, Slots, from_raw
+from engine.net.errors import send_failure
+from engine.net.outbox import Outbox
 from engine.net.snat import source_for
 from engine.net.starvation import Starvation
-from engine.net.upstreams import Upstreams, send_failure
+from engine.net.upstreams import Upstreams
 from engine.sessions import tracking
-from engine.sessions.flow import Flow, Port, SocketAddress
+from engine.sessions.flow import ClientSide, Flow, Port
 from engine.sessions.service import Service
 from engine.sessions.steering import Unsteerable, steer
 from engine.sessions.table import SessionTable, TableFull
@@ -19,46 +21,54 @@ from engine.wire.header import Exchange, IkeHeader, parse_header
 from engine.wire.notifies import NotifyType
 from engine.wire.payloads import parse_message
 
-Reply = Callable[[memoryview, SocketAddress], int]
+
+class Listening(ClientSide, Protocol):
+    """One port of a service, as the forwarder sees it."""
+
+    service: Service
+    port: Port
+    flows: dict[bytes, Flow]
+    """The flows by their clients' raw addresses."""
+
+    def fileno(self) -> int:
+        """The socket's file descriptor."""
+        ...
 
 
 class Forwarder:
-    """Carries datagrams both ways through one shared buffer; what it drops is counted by reason."""
+    """Carries datagrams both ways; what it drops is counted by reason."""
 
     def __init__(self, max_sessions: int, max_open_sockets: int, starvation: Starvation) -> None:
-        self.buffer = bytearray(sockets.MAX_DATAGRAM_BYTES)
-        self.view = memoryview(self.buffer)
+        self.inbox = Slots()
+        self.receiver = Receiver(self.inbox)
+        self.outbox = Outbox()
         self.table = SessionTable(max_sessions, self.release)
-        self.upstreams = Upstreams(max_open_sockets, self.buffer, self.from_server)
+        self.upstreams = Upstreams(max_open_sockets)
+        self.listeners: dict[tuple[str, Port], Listening] = {}
+        """By service name and port."""
         self._starvation = starvation
-        self.replies: dict[tuple[str, Port], Reply] = {}
-        """How to answer clients of a service's port: the listener's sendto."""
 
     def release(self, flow: Flow) -> None:
         """A flow has ended: its socket goes."""
         self.upstreams.close(flow)
+        if flow.listener is not None:
+            flow.listener.forget(flow)
 
-    def from_client(
-        self, service: Service, port: Port, client: SocketAddress, flow: Flow | None, size: int, now_s: float
-    ) -> None:
-        """Take the datagram of `size` bytes in the buffer from a client to its real server."""
+    def from_client(self, listener: Listening, peer: bytes, flow: Flow | None, data: memoryview, now_s: float) -> None:
+        """Take a client's datagram to its real server; `peer` is the client's raw address."""
+        service, port = listener.service, listener.port
         try:
-            kind = classify(self.buffer, size, port is Port.NAT_T)
-            header = self._header(port, size) if kind is Kind.IKE else None
+            kind = classify(data, len(data), port is Port.NAT_T)
+            header = _header(port, data) if kind is Kind.IKE else None
             if flow is not None and header is not None and tracking.foreign_session(flow, header):
                 self.table.drop_flow(flow)
                 flow = None
             if flow is None:
-                if kind is Kind.KEEPALIVE:
-                    raise Unsteerable("keepalive-without-flow")
-                taken = service.new_sessions
-                flow = steer(self.table, service, port, client, header, now_s)
-                if service.starved and service.new_sessions > taken:
-                    self._starvation.ends(service)
+                flow = self._new_flow(listener, peer, kind, header, now_s)
             if header is not None:
-                tracking.ike_from_client(self.table, flow, header, size, now_s)
+                tracking.ike_from_client(self.table, flow, header, len(data), now_s)
                 if header.exchange == Exchange.IKE_SA_INIT:
-                    tracking.keep_init(flow, header, self._message(port, size))
+                    tracking.keep_init(flow, header, _message(port, data))
             elif not flow.settled:
                 tracking.tunnel_alive(self.table, flow, from_server=False)
         except WireError as error:
@@ -70,24 +80,24 @@ class Forwarder:
             service.drops[error.reason] += 1
             self._starvation.begins(service, error.reason)
         else:
-            self.to_server(flow, size, now_s)
+            self.to_server(flow, data, now_s)
 
-    def to_server(self, flow: Flow, size: int, now_s: float) -> None:
-        """Send the datagram in the buffer to the flow's real server, opening its socket at need."""
+    def to_server(self, flow: Flow, data: memoryview, now_s: float) -> None:
+        """Send a datagram to the flow's real server, opening its socket at need."""
         try:
             if flow.send is None:
                 self._open(flow)
             assert flow.send is not None
             try:
-                flow.send(self.view[:size])
+                flow.send(data)
             except ConnectionRefusedError:
                 # The kernel reports an earlier datagram's ICMP error here and has not sent this one.
                 flow.service.drops["server-refused"] += 1
-                flow.send(self.view[:size])
+                flow.send(data)
         except OSError as error:
-            flow.service.drops[send_failure(error)] += 1
+            flow.service.drops[send_failure(error.errno)] += 1
             return
-        server = flow.server
+        size, server = len(data), flow.server
         flow.packets_in += 1
         flow.bytes_in += size
         server.packets_in += 1
@@ -95,54 +105,64 @@ class Forwarder:
         flow.last_in_s = now_s
 
     def from_server(self, flow: Flow, size: int, now_s: float) -> None:
-        """Take the datagram of `size` bytes in the buffer from a real server to the flow's client."""
-        if not flow.settled or flow.port is Port.IKE or self.buffer.startswith(NON_ESP_MARKER):
+        """Take the datagram of `size` bytes in the outbox's slot from a real server to the flow's client."""
+        listener = flow.listener
+        if listener is None:
+            return
+        if not flow.settled or flow.port is Port.IKE or not self.outbox.first_word:
+            data = self.outbox.slot_view[:size]
             try:
-                self._observe_answer(flow, size, now_s)
+                self._observe_answer(flow, data, now_s)
             except WireError as error:
                 flow.service.drops[f"from-server-{error.reason}"] += 1
                 return
-        try:
-            assert flow.reply is not None
-            flow.reply(self.view[:size], flow.client)
-        except OSError as error:
-            flow.service.drops[f"reply-{send_failure(error)}"] += 1
-            return
-        server = flow.server
-        flow.packets_out += 1
-        flow.bytes_out += size
-        server.packets_out += 1
-        server.bytes_out += size
-        flow.last_out_s = now_s
+        listener.reply(flow, size, now_s)
 
-    def _observe_answer(self, flow: Flow, size: int, now_s: float) -> None:
-        match classify(self.buffer, size, flow.port is Port.NAT_T):
+    def adopt(self, listener: Listening, peer: bytes, flow: Flow) -> None:
+        """Let a flow's client be reached through a listener, and its datagrams be recognised there."""
+        flow.listener = listener
+        flow.peer = peer
+        listener.flows[peer] = flow
+
+    def _new_flow(self, listener: Listening, peer: bytes, kind: Kind, header: IkeHeader | None, now_s: float) -> Flow:
+        service = listener.service
+        if kind is Kind.KEEPALIVE:
+            raise Unsteerable("keepalive-without-flow")
+        taken = service.new_sessions
+        flow = steer(self.table, service, listener.port, from_raw(peer), header, now_s)
+        if service.starved and service.new_sessions > taken:
+            self._starvation.ends(service)
+        self.adopt(listener, peer, flow)
+        return flow
+
+    def _observe_answer(self, flow: Flow, data: memoryview, now_s: float) -> None:
+        match classify(data, len(data), flow.port is Port.NAT_T):
             case Kind.IKE:
-                header = self._header(flow.port, size)
+                header = _header(flow.port, data)
                 tracking.ike_from_server(
                     self.table,
                     flow,
                     header,
-                    cookie=header.spi_r == 0 and _demands_cookie(self._message(flow.port, size)),
-                    size_bytes=size,
+                    cookie=header.spi_r == 0 and _demands_cookie(_message(flow.port, data)),
+                    size_bytes=len(data),
                     now_s=now_s,
                 )
             case Kind.ESP | Kind.KEEPALIVE:
                 tracking.tunnel_alive(self.table, flow, from_server=True)
 
-    def _header(self, port: Port, size: int) -> IkeHeader:
-        return parse_header(self.buffer, _marker_bytes(port), size)
-
-    def _message(self, port: Port, size: int) -> bytes:
-        return bytes(self.view[_marker_bytes(port) : size])
-
     def _open(self, flow: Flow) -> None:
         session = flow.newest_session
-        config = flow.service.config
         self.upstreams.open(flow, source_for(session, flow.service.snat_pool))
-        flow.reply = self.replies[config.name, flow.port]
         if flow.service.is_snat and flow.source is not None:
             self.table.use_source(session, flow.source[0])
+
+
+def _header(port: Port, data: memoryview) -> IkeHeader:
+    return parse_header(data, _marker_bytes(port))
+
+
+def _message(port: Port, data: memoryview) -> bytes:
+    return bytes(data[_marker_bytes(port) :])
 
 
 def _marker_bytes(port: Port) -> int:

@@ -1,72 +1,76 @@
-"""One port of a service: takes in what clients send."""
+"""One port of a service: takes in what clients send, and answers them."""
 
 from __future__ import annotations
 
 import socket
 
-import trio
-
+from engine.net.batches import NAME_BYTES, SLOT_WORDS, SLOTS, raw_bytes
 from engine.net.forwarder import Forwarder
-from engine.sessions.flow import Port
+from engine.net.outbox import Replies
+from engine.sessions.flow import Flow, Port
 from engine.sessions.service import Service
 
-DRAINED_AT_ONCE = 256
+BATCHES_AT_ONCE = 4
 
 
 class Listener:
-    """A bound UDP socket and the loop that empties it in batches.
-
-    A batch is bounded so that listeners, upstream sockets and timers take turns.
-    """
+    """A bound UDP socket, emptied in batches; a turn is bounded so that all sockets get theirs."""
 
     def __init__(self, service: Service, port: Port, forwarder: Forwarder, sock: socket.socket) -> None:
         self.service = service
         self.port = port
         self.socket = sock
+        self.flows: dict[bytes, Flow] = {}
         self._forwarder = forwarder
+        self._peer_bytes = raw_bytes(sock.family)
+        self.reply = Replies(sock, forwarder.outbox).add
 
-    async def serve(self, scope: trio.CancelScope) -> None:
-        """Forward until the scope is cancelled."""
-        with scope:
-            while True:
-                await trio.lowlevel.wait_readable(self.socket)
-                if scope.cancel_called:
-                    # Woken in the very turn that the service was taken away.
-                    return
-                self.drain(trio.current_time())
+    def fileno(self) -> int:
+        """The socket's file descriptor."""
+        return self.socket.fileno()
+
+    def forget(self, flow: Flow) -> None:
+        """The flow has ended."""
+        self.flows.pop(flow.peer, None)
 
     def drain(self, now_s: float) -> None:
         """Forward what has arrived, a bounded number of datagrams."""
-        forwarder, service, port = self._forwarder, self.service, self.port
-        buffer, view = forwarder.buffer, forwarder.view
-        first_word = view[:4].cast("I")
-        receive = self.socket.recvfrom_into
-        flow_of = service.flows[port].get
-        esp_only = port is Port.NAT_T
-        for _ in range(DRAINED_AT_ONCE):
+        for _ in range(BATCHES_AT_ONCE):
             try:
-                size, client = receive(buffer)
-            except BlockingIOError:
-                return
+                count = self._forwarder.receiver.receive(self.socket.fileno())
             except OSError:
-                service.drops["listener-error"] += 1
-                continue
-            flow = flow_of(client)
-            # The one shortcut that carries the load: ESP of a flow whose sessions are all established.
-            if esp_only and flow is not None and flow.settled and size >= 8 and first_word[0]:
-                if flow.send is not None:
-                    try:
-                        flow.send(view[:size])
-                    except OSError:
-                        forwarder.to_server(flow, size, now_s)
-                        continue
-                    server = flow.server
-                    flow.packets_in += 1
-                    flow.bytes_in += size
-                    server.packets_in += 1
-                    server.bytes_in += size
-                    flow.last_in_s = now_s
-                else:
-                    forwarder.to_server(flow, size, now_s)
+                self.service.drops["listener-error"] += 1
+                return
+            self._forward(count, now_s)
+            if count < SLOTS:
+                return
+
+    def _forward(self, count: int, now_s: float) -> None:
+        forwarder, peer_bytes, flow_of = self._forwarder, self._peer_bytes, self.flows.get
+        sizes, views, words = forwarder.receiver.sizes, forwarder.inbox.views, forwarder.inbox.words
+        names = forwarder.receiver.names(count)
+        nat_t = self.port is Port.NAT_T
+        for slot in range(count):
+            at = slot * NAME_BYTES
+            peer = names[at : at + peer_bytes]
+            size = sizes[slot]
+            data = views[slot][:size]
+            flow = flow_of(peer)
+            # The shortcut that carries the load: ESP of a flow whose sessions are all established.
+            if nat_t and flow is not None and flow.settled and size >= 8 and words[slot * SLOT_WORDS]:
+                if flow.send is None:
+                    forwarder.to_server(flow, data, now_s)
+                    continue
+                try:
+                    flow.send(data)
+                except OSError:
+                    forwarder.to_server(flow, data, now_s)
+                    continue
+                server = flow.server
+                flow.packets_in += 1
+                flow.bytes_in += size
+                server.packets_in += 1
+                server.bytes_in += size
+                flow.last_in_s = now_s
             else:
-                forwarder.from_client(service, port, client, flow, size, now_s)
+                forwarder.from_client(self, peer, flow, data, now_s)

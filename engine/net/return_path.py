@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from socket import AddressFamily
 
-import trio
-
 from engine.net import transparent
 from engine.net.catch_all import CatchAll
 from engine.net.forwarder import Forwarder
+from engine.net.pump import Pump
 from engine.net.sockets import family_of
 from engine.sessions.service import Service
 
@@ -17,8 +16,8 @@ from engine.sessions.service import Service
 class ReturnPath:
     """Open for the address families of the real servers of transparent services."""
 
-    def __init__(self, nursery: trio.Nursery, services: dict[str, Service], forwarder: Forwarder) -> None:
-        self._nursery = nursery
+    def __init__(self, pump: Pump, services: dict[str, Service], forwarder: Forwarder) -> None:
+        self._pump = pump
         self._services = services
         self._forwarder = forwarder
         self._catch_alls: dict[AddressFamily, CatchAll] = {}
@@ -54,7 +53,8 @@ class ReturnPath:
 
     async def _clear(self) -> None:
         for catch_all in self._catch_alls.values():
-            catch_all.close()
+            self._pump.forget(catch_all.socket.fileno())
+            catch_all.socket.close()
         self._catch_alls.clear()
         await transparent.remove()
 
@@ -71,4 +71,4 @@ class ReturnPath:
             catch_all.socket.close()
             raise
         self._catch_alls[family] = catch_all
-        self._nursery.start_soon(catch_all.serve)
+        self._pump.watch(catch_all.socket.fileno(), catch_all.drain)

@@ -20,9 +20,9 @@ SO_RCVBUFFORCE = 33
 SO_MEMINFO = 55
 SK_MEMINFO_DROPS = 8
 
-LISTENER_BUFFER_BYTES = 8 << 20
-UPSTREAM_BUFFER_BYTES = 1 << 20
 MAX_DATAGRAM_BYTES = 65_535
+
+LISTENER_BUFFER_BYTES = 8 << 20
 
 
 class BindError(Exception):
@@ -40,7 +40,7 @@ def listener(host: str, port: int) -> socket.socket:
     Raises:
         BindError: the port is taken, needs privilege, or the address is not this machine's.
     """
-    sock = _datagram_socket(family_of(host), LISTENER_BUFFER_BYTES)
+    sock = _busy_socket(family_of(host))
     try:
         if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -56,7 +56,7 @@ def upstream(local: SocketAddress, remote: SocketAddress, *, transparent: bool) 
 
     Several services may stand for the same client, hence SO_REUSEADDR: the connected peer tells them apart.
     """
-    sock = _datagram_socket(family_of(remote[0]), UPSTREAM_BUFFER_BYTES)
+    sock = _datagram_socket(family_of(remote[0]))
     try:
         if transparent:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -75,7 +75,7 @@ def catch_all(family: socket.AddressFamily) -> socket.socket:
 
     The kernel tells the client's address as the datagram's original destination.
     """
-    sock = _datagram_socket(family, LISTENER_BUFFER_BYTES)
+    sock = _busy_socket(family)
     try:
         make_transparent(sock)
         if family == socket.AF_INET6:
@@ -113,7 +113,7 @@ def kernel_drops(sock: socket.socket) -> int:
     return drops
 
 
-def _datagram_socket(family: socket.AddressFamily, buffer_bytes: int) -> socket.socket:
+def _datagram_socket(family: socket.AddressFamily) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     # Without don't-fragment, a router with a smaller MTU fragments as it would for the client's own datagram; the
     # error it could send instead would never reach the sender that has to make its packets smaller.
@@ -121,11 +121,17 @@ def _datagram_socket(family: socket.AddressFamily, buffer_bytes: int) -> socket.
         sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, IP_PMTUDISC_DONT)
     else:
         sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT)
+    return sock
+
+
+def _busy_socket(family: socket.AddressFamily) -> socket.socket:
+    """A socket with many peers: their datagrams wait in a large buffer, as large as this user may have."""
+    sock = _datagram_socket(family)
     try:
-        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, buffer_bytes)
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, LISTENER_BUFFER_BYTES)
     except PermissionError:
         with suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LISTENER_BUFFER_BYTES)
     return sock
 
 

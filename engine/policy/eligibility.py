@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 AGENT_DOWN = 101
 """The load agent's word for a server that is out of order."""
@@ -23,8 +24,7 @@ class Ineligible(StrEnum):
     FULL = "full"
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True, gc=False):
     """What eligibility depends on."""
 
     admin_state: str

@@ -34,12 +34,24 @@ class Upstream(Protocol):
         """Send a datagram to the real server; raises OSError."""
         ...
 
-    def recv_into(self, buffer: bytearray, /) -> int:
+    def recv_into(self, buffer: memoryview, /) -> int:
         """Receive a datagram; returns its size in bytes; raises OSError."""
         ...
 
     def close(self) -> None:
         """Give the socket back."""
+        ...
+
+
+class ClientSide(Protocol):
+    """The listener through which a flow's client is reached."""
+
+    def reply(self, flow: Flow, size: int, now_s: float) -> None:
+        """Send the datagram of `size` bytes in the outbox's slot to a flow's client."""
+        ...
+
+    def forget(self, flow: Flow) -> None:
+        """The flow has ended."""
         ...
 
 
@@ -58,11 +70,12 @@ class Flow:
         "created_s",
         "last_in_s",
         "last_out_s",
+        "listener",
         "packets_in",
         "packets_out",
+        "peer",
         "persistence",
         "port",
-        "reply",
         "send",
         "server",
         "service",
@@ -81,7 +94,9 @@ class Flow:
         self.settled = False
         self.upstream: Upstream | None = None
         self.send: Callable[[memoryview], int] | None = None
-        self.reply: Callable[[memoryview, SocketAddress], int] | None = None
+        self.listener: ClientSide | None = None
+        self.peer = b""
+        """The client's address as the kernel writes it."""
         self.source: SocketAddress | None = None
         self.persistence: PersistenceRecord | None = None
         self.created_s = now_s
@@ -110,7 +125,11 @@ class Flow:
 
     def settle(self) -> None:
         """Work out again whether every datagram must be looked at."""
-        self.settled = not any(session.half_open for session in self.sessions)
+        for session in self.sessions:
+            if session.half_open:
+                self.settled = False
+                return
+        self.settled = True
 
 
 def format_address(address: SocketAddress) -> str:

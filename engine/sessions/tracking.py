@@ -9,6 +9,8 @@ from engine.wire.header import Exchange, IkeHeader
 from engine.wire.payloads import PayloadType
 
 INIT_BYTES_KEPT = 2048
+REKEYED_SA_DELETED_S = 3.0
+"""Whoever rekeyed an IKE SA deletes the old one within this time: the session goes on under new SPIs."""
 
 _ENCRYPTED = (PayloadType.SK, PayloadType.SKF)
 
@@ -120,7 +122,8 @@ def _note(
         session.rekeyed_s = now_s
     session.last_seen_s = now_s
     session.deleted_s = 0.0
-    if _ends_deletion(session, message):
+    rekeyed = session.rekeyed_s > 0 and now_s - session.rekeyed_s < REKEYED_SA_DELETED_S
+    if not rekeyed and _ends_deletion(session, message):
         session.deleted_s = now_s
         table.look_again(session, now_s + DELETED_QUIET_S)
     session.messages.append(message)

@@ -33,19 +33,17 @@ def run() -> int:
         directory = Path(tempfile.mkdtemp(prefix="ikeconsole-demo-"))
         cleanup.callback(shutil.rmtree, directory)
         log_file = directory / "log"
-        cleanup.enter_context(_logging_to(log_file))
-        try:
-            layout = Layout(directory, *choose_ports())
-            layout.write_configuration()
-            trio.run(_run, layout)
-        except (BindError, StartError) as error:
-            raise Failure(Exit.NO_RIGHT, f"the demo cannot start: {error}") from error
-        except BrokenPipeError:
-            raise
-        except Exception as error:
-            log.exception("the demo broke")
-            cleanup.pop_all()
-            raise Failure(Exit.FAILED, "the demo broke", [f"the log says why: {log_file}"]) from error
+        with _logging_to(log_file):
+            try:
+                layout = Layout(directory, *choose_ports())
+                layout.write_configuration()
+                trio.run(_run, layout)
+            except (BindError, StartError) as error:
+                raise Failure(Exit.NO_RIGHT, f"the demo cannot start: {error}") from error
+            except Exception as error:
+                log.exception("the demo broke")
+                cleanup.pop_all()
+                raise Failure(Exit.FAILED, "the demo broke", [f"the log says why: {log_file}"]) from error
     return Exit.OK
 
 

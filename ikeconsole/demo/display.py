@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import sys
 import time
@@ -27,23 +28,34 @@ PLAIN_EVERY_S: Final = 5.0
 
 
 async def show(socket: Path, interrupted: AsyncIterator[int]) -> None:
-    """Show the engine behind a control socket until interrupted: redrawn on a terminal, else page after page.
+    """Show the engine behind a control socket until interrupted, or until the terminal or the reader is gone.
 
     Raises:
         EngineUnreachable: the engine has stopped.
     """
     console = terminal()
-    async with connect(socket) as client:
-        if console.is_terminal and not console.is_dumb_terminal:
-            with Live(console=console, screen=True, auto_refresh=False) as live:
-                while True:
-                    live.update(await _page(client, console, socket, console.height), refresh=True)
-                    if await _is_interrupted(interrupted, LIVE_EVERY_S):
-                        return
+    is_live = console.is_terminal and not console.is_dumb_terminal
+    try:
+        async with connect(socket) as client:
+            await (_redraw if is_live else _print_pages)(client, console, socket, interrupted)
+    except OSError as error:
+        if error.errno not in (errno.EIO, errno.EPIPE):
+            raise
+
+
+async def _redraw(client: ControlClient, console: Console, socket: Path, interrupted: AsyncIterator[int]) -> None:
+    with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
-            console.print(await _page(client, console, socket, height=sys.maxsize), "")
-            if await _is_interrupted(interrupted, PLAIN_EVERY_S):
+            live.update(await _page(client, console, socket, console.height), refresh=True)
+            if await _is_interrupted(interrupted, LIVE_EVERY_S):
                 return
+
+
+async def _print_pages(client: ControlClient, console: Console, socket: Path, interrupted: AsyncIterator[int]) -> None:
+    while True:
+        console.print(await _page(client, console, socket, height=sys.maxsize), "")
+        if await _is_interrupted(interrupted, PLAIN_EVERY_S):
+            return
 
 
 def page(

@@ -11,7 +11,6 @@ from random import Random
 import trio
 
 from engine.control.records import Traffic
-from engine.net.sockets import MAX_DATAGRAM_BYTES
 from ikeconsole.demo.messages import Purpose
 from ikeconsole.demo.responder import Responder, VpnServer, bound
 from ikeconsole.demo.tunnel import Heard, Tunnel
@@ -19,6 +18,7 @@ from ikeconsole.demo.tunnel import Heard, Tunnel
 IKE_PORT = 10_500
 NAT_T_PORT = 14_500
 DEADLINE_S = 10.0
+_MAX_DATAGRAM_BYTES = 65_535
 
 _PID = os.getpid()
 _seeds = count()
@@ -130,7 +130,7 @@ class Client:
         self._sent.append(len(datagram))
 
     async def _hear(self, sock: trio.socket.SocketType) -> bytes:
-        datagram = await sock.recv(MAX_DATAGRAM_BYTES)
+        datagram = await sock.recv(_MAX_DATAGRAM_BYTES)
         self._heard.append(len(datagram))
         return datagram
 

@@ -29,11 +29,12 @@ Table: TypeAlias = dict[str, Any]
 """A TOML table."""
 
 PROBE_INTERVAL_S = 0.3
+PROBE_TIMEOUT_S = 0.3
 PROBE_FALL = 2
 _HEALTH: Table = {
     "type": "ike",
-    "interval": "300ms",
-    "timeout": "300ms",
+    "interval": f"{PROBE_INTERVAL_S}s",
+    "timeout": f"{PROBE_TIMEOUT_S}s",
     "fall": PROBE_FALL,
     "rise": 1,
 }
@@ -85,7 +86,12 @@ class Balancer:
         self._process = self.node.namespace.spawn(
             *PROGRAM, "engine", "-c", str(self._config_path), log=self.log, cwd=TREE
         )
-        eventually(self._all_up, f"the engine answers, and its servers are up (see {self.log})", timeout_s=20)
+        try:
+            eventually(self._all_up, f"the engine answers, and its servers are up (see {self.log})", timeout_s=20)
+        except BaseException:
+            end(self._process, signal.SIGKILL)
+            self._process = None
+            raise
 
     def hang_up(self) -> None:
         """Make the engine read its configuration again, as systemd does."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from engine.policy.eligibility import Ineligible, Standing, keeps_sessions, why_ineligible
 

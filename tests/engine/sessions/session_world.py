@@ -256,9 +256,7 @@ def auth(spi: int) -> bytes:
 
 
 def auth_answer(spi: int, size_bytes: int = SUCCESS_BYTES, payload: int = PayloadType.SK) -> bytes:
-    return encrypted(
-        spi, Exchange.IKE_AUTH, from_server=True, response=True, size_bytes=size_bytes, payload=payload
-    )
+    return encrypted(spi, Exchange.IKE_AUTH, from_server=True, response=True, size_bytes=size_bytes, payload=payload)
 
 
 def informational(spi: int, *, from_server: bool = False, response: bool = False) -> bytes:

@@ -300,7 +300,7 @@ def test_operators_move_counts_whatever_the_persistence() -> None:
 
 
 def test_agent_is_heard_by_the_adaptive_scheduler_only() -> None:
-    """"Down" from the load agent takes a server out where its word is asked for, nowhere else."""
+    """ "Down" from the load agent takes a server out where its word is asked for, nowhere else."""
     for kind, wanted in ((SchedulerKind.ADAPTIVE, "agent says down"), (SchedulerKind.ROUND_ROBIN, None)):
         world = World(scheduler=kind)
         world.server("a").agent_load = 101

@@ -35,7 +35,14 @@ from tests.engine.sessions.session_world import (
 
 POOL = ["192.0.2.1-192.0.2.3"]
 OFFICE, ALICE, ROAMER = "198.51.100.1", "198.51.100.2", "203.0.113.9"
-CLIENTS: list[SocketAddress] = [(OFFICE, 500), (OFFICE, 4500), (OFFICE, 1024), (ALICE, 500), (ALICE, 4500), (ROAMER, 77)]
+CLIENTS: list[SocketAddress] = [
+    (OFFICE, 500),
+    (OFFICE, 4500),
+    (OFFICE, 1024),
+    (ALICE, 500),
+    (ALICE, 4500),
+    (ROAMER, 77),
+]
 
 clients = st.sampled_from(CLIENTS)
 ports = st.sampled_from(list(Port))

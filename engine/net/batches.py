@@ -1,0 +1,186 @@
+"""Many datagrams in one system call: recvmmsg(2) and sendmmsg(2), through ctypes.
+
+One call for up to 64 datagrams costs little more than Python's own call for one, and addresses stay the bytes that the
+kernel gave: nothing is formatted or parsed for a datagram of a known flow.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+import socket
+import struct
+from collections.abc import Callable
+from typing import Final
+
+from engine.sessions.flow import SocketAddress
+
+SLOTS: Final = 64
+SLOT_BYTES: Final = 65_536
+SLOT_WORDS: Final = SLOT_BYTES // 4
+NAME_BYTES: Final = 28
+"""Room for a sockaddr_in6, the longer kind."""
+
+_MSG_DONTWAIT = socket.MSG_DONTWAIT
+_FAMILY = struct.Struct("=H")
+_PORT = struct.Struct("!H")
+_SCOPE = struct.Struct("=I")
+
+
+class _MessageHeader(ctypes.Structure):
+    _fields_ = (
+        ("name", ctypes.c_void_p),
+        ("name_bytes", ctypes.c_uint32),
+        ("vectors", ctypes.c_void_p),
+        ("vector_count", ctypes.c_size_t),
+        ("control", ctypes.c_void_p),
+        ("control_bytes", ctypes.c_size_t),
+        ("flags", ctypes.c_int),
+    )
+
+
+class _Message(ctypes.Structure):
+    _fields_ = (("header", _MessageHeader), ("size", ctypes.c_uint32))
+
+
+class _Vector(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("size", ctypes.c_size_t))
+
+
+_MESSAGE_BYTES = ctypes.sizeof(_Message)
+_SIZE_STEP = _MESSAGE_BYTES // 4
+_SIZE_AT = _Message.size.offset // 4
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_recvmmsg = _libc.recvmmsg
+_recvmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p)
+_recvmmsg.restype = ctypes.c_int
+_sendmmsg = _libc.sendmmsg
+_sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
+_sendmmsg.restype = ctypes.c_int
+
+
+class Slots:
+    """Room for a batch of datagrams of any size; pages that are never touched take no memory."""
+
+    def __init__(self) -> None:
+        self._area = mmap.mmap(-1, SLOTS * SLOT_BYTES)
+        self._start = ctypes.addressof(ctypes.c_char.from_buffer(self._area))
+        whole = memoryview(self._area)
+        self.views = [whole[at : at + SLOT_BYTES] for at in range(0, SLOTS * SLOT_BYTES, SLOT_BYTES)]
+        self.words = whole.cast("I")
+        """Every fourth byte's word: `words[slot * SLOT_WORDS]` is the first of a slot."""
+
+    def address(self, slot: int) -> int:
+        """Where a slot begins in memory."""
+        return self._start + slot * SLOT_BYTES
+
+
+class Receiver:
+    """Fills slots from a socket with many peers."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._messages = (_Message * SLOTS)()
+        self._vectors = (_Vector * SLOTS)()
+        self._names = (ctypes.c_char * (SLOTS * NAME_BYTES))()
+        for slot, (message, vector) in enumerate(zip(self._messages, self._vectors, strict=True)):
+            vector.base, vector.size = slots.address(slot), SLOT_BYTES
+            message.header.vectors = ctypes.addressof(vector)
+            message.header.vector_count = 1
+            message.header.name = ctypes.addressof(self._names) + slot * NAME_BYTES
+            message.header.name_bytes = NAME_BYTES
+        self._name_bytes = memoryview(self._names).cast("B")
+        self._address = ctypes.addressof(self._messages)
+        self.sizes = memoryview(self._messages).cast("B").cast("I")[_SIZE_AT::_SIZE_STEP]
+        """Bytes in each slot, after `receive`."""
+
+    def receive(self, fileno: int) -> int:
+        """Fill the first slots with what has arrived; returns how many, 0 for none. Raises OSError."""
+        received: int = _recvmmsg(fileno, self._address, SLOTS, _MSG_DONTWAIT, None)
+        if received < 0:
+            _raise_unless_empty()
+            return 0
+        return received
+
+    def names(self, count: int) -> bytes:
+        """The peers of the first slots, a socket address each `NAME_BYTES`."""
+        return bytes(self._name_bytes[: count * NAME_BYTES])
+
+
+class Sender:
+    """Collects datagrams that lie in slots and sends them from one socket to many peers."""
+
+    def __init__(self, fileno: int, family: socket.AddressFamily, slots: Slots) -> None:
+        self.count = 0
+        self._fileno = fileno
+        self._slots = slots
+        self._messages = (_Message * SLOTS)()
+        self._vectors = (_Vector * SLOTS)()
+        self._names = (ctypes.c_char * (SLOTS * NAME_BYTES))()
+        for slot, (message, vector) in enumerate(zip(self._messages, self._vectors, strict=True)):
+            message.header.vectors = ctypes.addressof(vector)
+            message.header.vector_count = 1
+            message.header.name = ctypes.addressof(self._names) + slot * NAME_BYTES
+            message.header.name_bytes = raw_bytes(family)
+        self._address = ctypes.addressof(self._messages)
+        self._vector_words = memoryview(self._vectors).cast("B").cast("Q")
+        self._name_bytes = memoryview(self._names).cast("B")
+        self._bases = [slots.address(slot) for slot in range(SLOTS)]
+
+    def add(self, slot: int, size: int, peer: bytes) -> None:
+        """Queue what lies in a slot for a peer's raw socket address; at most `SLOTS` before a `flush`."""
+        at = self.count
+        self._vector_words[2 * at] = self._bases[slot]
+        self._vector_words[2 * at + 1] = size
+        name = at * NAME_BYTES
+        self._name_bytes[name : name + len(peer)] = peer
+        self.count = at + 1
+
+    def size_of(self, place: int) -> int:
+        """Bytes of a queued datagram, by its place in the queue."""
+        size: int = self._vectors[place].size
+        return size
+
+    def flush(self, failed: Callable[[int, int], None]) -> None:
+        """Send all that is queued; `failed` is told the place and errno of each datagram that could not be sent."""
+        sent, count = 0, self.count
+        self.count = 0
+        while sent < count:
+            done = _sendmmsg(self._fileno, self._address + sent * _MESSAGE_BYTES, count - sent, _MSG_DONTWAIT)
+            if done < 0:
+                failed(sent, ctypes.get_errno())
+                done = 1
+            sent += done
+
+
+def raw_bytes(family: socket.AddressFamily) -> int:
+    """How many bytes of a raw socket address identify a peer of a family."""
+    return 28 if family == socket.AF_INET6 else 16
+
+
+def to_raw(address: SocketAddress) -> bytes:
+    """An address as the kernel writes it (ip(7), ipv6(7))."""
+    host, port = address[0], address[1]
+    if ":" in host:
+        scope = address[3] if len(address) == 4 else 0
+        packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+        return _FAMILY.pack(socket.AF_INET6) + _PORT.pack(port) + bytes(4) + packed + _SCOPE.pack(scope)
+    return _FAMILY.pack(socket.AF_INET) + _PORT.pack(port) + socket.inet_pton(socket.AF_INET, host) + bytes(8)
+
+
+def from_raw(raw: bytes) -> SocketAddress:
+    """The address that raw bytes stand for, in the form that Python's own sockets give."""
+    (port,) = _PORT.unpack_from(raw, 2)
+    if raw[:2] == _FAMILY.pack(socket.AF_INET6):
+        (scope,) = _SCOPE.unpack_from(raw, 24)
+        host = socket.inet_ntop(socket.AF_INET6, raw[8:24])
+        return (f"{host}%{socket.if_indextoname(scope)}" if scope else host, port, 0, scope)
+    return (socket.inet_ntop(socket.AF_INET, raw[4:8]), port)
+
+
+def _raise_unless_empty() -> None:
+    number = ctypes.get_errno()
+    if number not in (errno.EAGAIN, errno.EINTR):
+        raise OSError(number, os.strerror(number))

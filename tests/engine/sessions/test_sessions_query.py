@@ -1,0 +1,150 @@
+"""What the operator asks of the session table: conditions, order, windows."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.config.schema import PersistenceKind
+from engine.sessions.query import (
+    SLICE,
+    SORTS,
+    BadQuery,
+    Filter,
+    Selection,
+    make_filter,
+    parse_network,
+    slices,
+    totals,
+)
+from engine.sessions.session import Session
+from tests.engine.sessions.session_world import IKE, NAT_T, World, esp, informational, init
+
+
+@pytest.fixture
+def world() -> World:
+    """Two tunnels on each of two servers, the third client with traffic, and one half-open session."""
+    world = World(persistence=PersistenceKind.NONE)
+    for number in range(1, 5):
+        world.connect(f"198.51.100.{number}", 0xABC0 + number)
+        world.later(1)
+    for _ in range(number):
+        world.client_sends(("198.51.100.3", 4500), NAT_T, esp())
+    world.client_sends(("2001:db8::9", 500, 0, 0), IKE, init(0xFFFF_0000_0000_0001))
+    return world
+
+
+def found(world: World, condition: Filter) -> list[str]:
+    selection = Selection(condition, "age", True, world.now_s)
+    selection.feed(world.sessions())
+    assert selection.matched == len(selection.window(0, 100))
+    return [session.host.rpartition(".")[2] for session in selection.window(0, 100)]
+
+
+@pytest.mark.parametrize(
+    ("typed", "hosts"),
+    [
+        ({}, ["1", "2", "3", "4", "2001:db8::9"]),
+        ({"service": "vpn"}, ["1", "2", "3", "4", "2001:db8::9"]),
+        ({"service": "other"}, []),
+        ({"server": "b"}, ["2", "4"]),
+        ({"client": "198.51.100.3"}, ["3"]),
+        ({"client": "198.51.100.0/30"}, ["1", "2", "3"]),
+        ({"client": "2001:db8::/32"}, ["2001:db8::9"]),
+        ({"spi": "ffff00000000"}, ["2001:db8::9"]),
+        ({"spi": "0x000000000000ABC2"}, ["2"]),
+        ({"spi": f"{0xABC2 ^ 0xFFFF_FFFF_FFFF_FFFF:x}"}, ["2"]),
+        ({"phase": "init"}, ["2001:db8::9"]),
+        ({"phase": "established", "server": "a"}, ["1", "3"]),
+        ({"idle_over_s": 2.5}, ["1", "2"]),
+    ],
+)
+def test_conditions(world: World, typed: dict[str, str], hosts: list[str]) -> None:
+    """Each condition picks what it says, several together what meets all of them."""
+    assert found(world, make_filter(**typed)) == hosts  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("typed", "remedy"),
+    [
+        ({"client": "alice"}, "write one such as"),
+        ({"client": "198.51.100.0/33"}, "write one such as"),
+        ({"spi": "xyz"}, "hexadecimal"),
+        ({"spi": "0x"}, "hexadecimal"),
+        ({"phase": "asleep"}, "write one of init, cookie, auth, established, idle"),
+    ],
+)
+def test_nonsense_is_refused_with_a_remedy(typed: dict[str, str], remedy: str) -> None:
+    """What cannot be meant is refused, and the message says what to write."""
+    with pytest.raises(BadQuery, match=remedy):
+        make_filter(**typed)  # type: ignore[arg-type]
+
+
+def test_unknown_order_is_refused_with_a_remedy() -> None:
+    """So is an order that does not exist."""
+    with pytest.raises(BadQuery, match="write one of age, idle"):
+        Selection(Filter(), "size", False, 0.0)
+
+
+@given(st.text(max_size=30) | st.from_regex(r"[0-9a-f.:/%]{1,40}", fullmatch=True))
+def test_any_text_is_a_network_or_refused(text: str) -> None:
+    """Whatever is typed as a client raises nothing but the refusal."""
+    with suppress(BadQuery):
+        parse_network(text)
+
+
+def test_traffic_sorts_by_what_passed(world: World) -> None:
+    """The busiest session first, then the others; ascending is the same backwards."""
+    for sort in ("packets_in", "bytes_in"):
+        busiest, quietest = Selection(Filter(), sort, True, 0.0), Selection(Filter(), sort, False, 0.0)
+        for selection in (busiest, quietest):
+            selection.feed(world.sessions())
+        assert busiest.window(0, 1)[0].host == "198.51.100.3"
+        assert quietest.window(0, 1)[0].host == "2001:db8::9"
+
+
+@pytest.mark.parametrize("sort", SORTS)
+@pytest.mark.parametrize("descending", [False, True])
+def test_windows_make_up_the_whole_in_order(world: World, sort: str, descending: bool) -> None:
+    """Page after page shows every session once, in the order of one long page."""
+    selection = Selection(Filter(), sort, descending, world.now_s)
+    for session in world.sessions():
+        selection.feed([session])
+    whole = selection.window(0, 100)
+    pages: list[Session] = []
+    for offset in range(0, 8, 2):
+        pages += selection.window(offset, 2)
+    assert pages == whole
+    assert len(whole) == 5
+    assert selection.window(99, 5) == []
+
+
+def test_slices_cover_the_table_in_small_pieces(world: World) -> None:
+    """Every session is in exactly one slice, and none is longer than the forwarder can wait."""
+    many = world.sessions() * (SLICE // 2)
+    pieces = list(slices(many))
+    assert [session for piece in pieces for session in piece] == many
+    assert max(map(len, pieces)) == SLICE
+
+
+def test_totals_add_up_to_what_the_servers_counted() -> None:
+    """Over flows that ended, flows that changed hands and flows that live, no packet is lost or counted twice."""
+    world = World(servers="a")
+    first = world.connect("198.51.100.1", 1)
+    world.client_sends(("198.51.100.1", 4500), NAT_T, esp())
+    world.client_sends(("198.51.100.1", 4500), NAT_T, bytes(4) + init(2))
+    world.server_sends(("198.51.100.1", 4500), NAT_T, informational(2, from_server=True))
+    world.client_sends(("198.51.100.1", 4500), NAT_T, esp())
+    world.later(200)
+    world.client_sends(("198.51.100.1", 4500), NAT_T, esp())
+    parts = [totals(session) for session in world.sessions()]
+    server = world.server("a")
+    assert world.flow(("198.51.100.1", 500), IKE) is None
+    assert totals(first).packets_in == 4
+    assert sum(part.packets_in for part in parts) == server.packets_in
+    assert sum(part.bytes_in for part in parts) == server.bytes_in
+    assert sum(part.packets_out for part in parts) == server.packets_out
+    assert sum(part.bytes_out for part in parts) == server.bytes_out
