@@ -79,7 +79,7 @@ class Slots:
 
 
 class Receiver:
-    """Fills slots from a socket with many peers."""
+    """Fills slots from a socket with many peers; from one only, for the kernel notes how long its addresses are."""
 
     def __init__(self, slots: Slots) -> None:
         self._messages = (_Message * SLOTS)()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from engine.net.batches import Receiver, Slots, from_raw
+from engine.net.batches import Slots, from_raw
 from engine.net.errors import send_failure
 from engine.net.outbox import Outbox
 from engine.net.snat import source_for
@@ -40,7 +40,6 @@ class Forwarder:
 
     def __init__(self, max_sessions: int, max_open_sockets: int, starvation: Starvation) -> None:
         self.inbox = Slots()
-        self.receiver = Receiver(self.inbox)
         self.outbox = Outbox()
         self.table = SessionTable(max_sessions, self.release)
         self.upstreams = Upstreams(max_open_sockets)

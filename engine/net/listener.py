@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from engine.net.batches import NAME_BYTES, SLOT_WORDS, SLOTS, raw_bytes
+from engine.net.batches import NAME_BYTES, SLOT_WORDS, SLOTS, Receiver, raw_bytes
 from engine.net.forwarder import Forwarder
 from engine.net.outbox import Replies
 from engine.sessions.flow import Flow, Port
@@ -22,6 +22,7 @@ class Listener:
         self.socket = sock
         self.flows: dict[bytes, Flow] = {}
         self._forwarder = forwarder
+        self._receiver = Receiver(forwarder.inbox)
         self._peer_bytes = raw_bytes(sock.family)
         self.reply = Replies(sock, forwarder.outbox).add
 
@@ -37,7 +38,7 @@ class Listener:
         """Forward what has arrived, a bounded number of datagrams."""
         for _ in range(BATCHES_AT_ONCE):
             try:
-                count = self._forwarder.receiver.receive(self.socket.fileno())
+                count = self._receiver.receive(self.socket.fileno())
             except OSError:
                 self.service.drops["listener-error"] += 1
                 return
@@ -47,8 +48,8 @@ class Listener:
 
     def _forward(self, count: int, now_s: float) -> None:
         forwarder, peer_bytes, flow_of = self._forwarder, self._peer_bytes, self.flows.get
-        sizes, views, words = forwarder.receiver.sizes, forwarder.inbox.views, forwarder.inbox.words
-        names = forwarder.receiver.names(count)
+        sizes, views, words = self._receiver.sizes, forwarder.inbox.views, forwarder.inbox.words
+        names = self._receiver.names(count)
         nat_t = self.port is Port.NAT_T
         for slot in range(count):
             at = slot * NAME_BYTES

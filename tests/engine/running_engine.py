@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
@@ -50,6 +51,11 @@ def service(name: str = "vpn", *, at: str = VPN, servers: str = "ab", **settings
 def real_server(name: str, **settings: Any) -> Tables:
     """A [[service.real_server]]."""
     return {"name": name, "address": HOSTS[name]} | settings
+
+
+def open_files() -> int:
+    """How many files and sockets this process has open."""
+    return len(os.listdir("/proc/self/fd"))
 
 
 async def until(condition: Callable[[], T], deadline_s: float = DEADLINE_S) -> T:

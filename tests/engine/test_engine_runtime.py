@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from running_engine import CLIENT, PARTNERS, VPN, running, service, world, write_config
+from running_engine import CLIENT, PARTNERS, VPN, open_files, running, service, world, write_config
 from vpn_peers import IKE_PORT, NAT_T_PORT
 
 from engine.config.load import load
@@ -21,10 +21,6 @@ async def require_start_error(path: Path, *parts: str) -> None:
         await serve_forever(load(path), signals=False)
     for part in parts:
         assert part in str(caught.value)
-
-
-def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 @pytest.mark.trio

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from running_engine import CLIENT, HOSTS, OTHER_CLIENT, PARTNERS, THIRD_CLIENT, World, real_server, service, until, world
-from vpn_peers import NAT_T_PORT, Server, address, client
+from running_engine import CLIENT, OTHER_CLIENT, PARTNERS, THIRD_CLIENT, real_server, service, until, world
+from vpn_peers import Server, address
 
 from engine.control.records import SourceUse
 
