@@ -108,8 +108,8 @@ class Deployment:
         for sock in self._sockets.values():
             sock.close()
         self._sockets.clear()
-        self._forwarder.upstreams.close_all()
         await self._return_path.close()
+        self._forwarder.upstreams.close_all()
 
     def kernel_drops(self, service: Service) -> int:
         """Datagrams of clients that the kernel dropped because the engine did not keep up."""

@@ -74,19 +74,21 @@ async def serve_forever(
         configuration = Configuration(loaded, deployment, state_dir, events)
         operations = Operations(deployment, forwarder, configuration, events)
         try:
-            await _start(nursery, settings, configuration, operations)
-            nursery.start_soon(pump.run)
-            nursery.start_soon(_expire, forwarder)
-            events.add("notice", "started", f"engine started with {loaded.path}")
-            _spare_garbage_collector()
-            _notify("READY=1")
-            task_status.started(operations)
-            if signals:
-                await _obey_signals(configuration)
-            else:
-                await trio.sleep_forever()
-        except (BindError, PlumbingError, ControlSocketError) as error:
-            failure = StartError(str(error))
+            # Changes under way are carried to their end before anything is taken away.
+            async with trio.open_nursery() as control:
+                await _start(control, settings, configuration, operations)
+                nursery.start_soon(pump.run)
+                nursery.start_soon(_expire, forwarder)
+                events.add("notice", "started", f"engine started with {loaded.path}")
+                _spare_garbage_collector()
+                task_status.started(operations)
+                if signals:
+                    await _obey_signals(configuration)
+                else:
+                    await trio.sleep_forever()
+                control.cancel_scope.cancel()
+        except* (BindError, PlumbingError, ControlSocketError) as refusals:
+            failure = StartError("; ".join(map(str, refusals.exceptions)))
         finally:
             _notify("STOPPING=1")
             nursery.cancel_scope.cancel()
@@ -98,11 +100,11 @@ async def serve_forever(
 
 
 async def _start(
-    nursery: trio.Nursery, settings: EngineSection, configuration: Configuration, operations: Operations
+    control: trio.Nursery, settings: EngineSection, configuration: Configuration, operations: Operations
 ) -> None:
     path = Path(settings.control_socket) if settings.control_socket else default_control_socket()
     # The control socket first: a second engine is refused there, before it touches the first one's plumbing.
-    await nursery.start(_serve_control, operations, path, settings.control_group)
+    await control.start(_serve_control, operations, path, settings.control_group)
     await configuration.start()
 
 
@@ -120,6 +122,7 @@ async def _expire(forwarder: Forwarder) -> None:
 
 async def _obey_signals(configuration: Configuration) -> None:
     with trio.open_signal_receiver(signal.SIGHUP, signal.SIGTERM, signal.SIGINT) as received:
+        _notify("READY=1")
         async for number in received:
             if number != signal.SIGHUP:
                 log.info("stopping on %s", signal.Signals(number).name)

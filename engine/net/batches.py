@@ -176,8 +176,16 @@ def from_raw(raw: bytes) -> SocketAddress:
     if raw[:2] == _FAMILY.pack(socket.AF_INET6):
         (scope,) = _SCOPE.unpack_from(raw, 24)
         host = socket.inet_ntop(socket.AF_INET6, raw[8:24])
-        return (f"{host}%{socket.if_indextoname(scope)}" if scope else host, port, 0, scope)
+        return (f"{host}%{_interface(scope)}" if scope else host, port, 0, scope)
     return (socket.inet_ntop(socket.AF_INET, raw[4:8]), port)
+
+
+def _interface(scope: int) -> str:
+    try:
+        return socket.if_indextoname(scope)
+    except OSError:
+        # Gone since the datagram came.
+        return str(scope)
 
 
 def _raise_unless_empty() -> None:

@@ -10,9 +10,9 @@ from random import Random
 
 import trio
 
-from engine.net.sockets import MAX_DATAGRAM_BYTES, listener
+from engine.net.sockets import listener
 from engine.wire.encapsulation import KEEPALIVE
-from ikeconsole.demo.messages import INFORMATIONAL_BYTES, Purpose
+from ikeconsole.demo.messages import DATAGRAM_BYTES, INFORMATIONAL_BYTES, Purpose
 from ikeconsole.demo.tunnel import Heard, Tunnel
 
 RETRANSMIT_AFTER_S = (0.5, 1.0, 2.0, 4.0)
@@ -77,7 +77,7 @@ class Client:
                 with trio.move_on_after(patience_s):
                     heard = Heard.NOTHING
                     while heard is Heard.NOTHING:
-                        heard = tunnel.hear_init(await sock.recv(MAX_DATAGRAM_BYTES))
+                        heard = tunnel.hear_init(await sock.recv(DATAGRAM_BYTES))
                     if heard is not Heard.COOKIE:
                         return heard is Heard.ANSWER
         return False
@@ -148,7 +148,7 @@ class _Place:
 
     async def _listen(self, tunnel_lost: trio.CancelScope) -> None:
         while True:
-            match self._tunnel.hear(await self._socket.recv(MAX_DATAGRAM_BYTES)):
+            match self._tunnel.hear(await self._socket.recv(DATAGRAM_BYTES)):
                 case Heard.TRAFFIC:
                     self._client.received += 1
                 case Heard.ANSWER:

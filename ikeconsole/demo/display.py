@@ -38,8 +38,10 @@ async def show(socket: Path, interrupted: AsyncIterator[int]) -> None:
     try:
         async with connect(socket) as client:
             await (_redraw if is_live else _print_pages)(client, console, socket, interrupted)
+    except BrokenPipeError:
+        return
     except OSError as error:
-        if error.errno not in (errno.EIO, errno.EPIPE):
+        if error.errno != errno.EIO:
             raise
 
 

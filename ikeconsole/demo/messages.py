@@ -28,6 +28,8 @@ PROPOSAL: Final = Proposal(
         Transform(TransformType.KEY_EXCHANGE, _X25519),
     ),
 )
+DATAGRAM_BYTES: Final = 65_535
+"""No datagram is larger."""
 INFORMATIONAL_BYTES: Final = 65
 """Usual size of an INFORMATIONAL message with little in it."""
 

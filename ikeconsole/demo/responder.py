@@ -9,7 +9,7 @@ from random import Random
 
 import trio
 
-from engine.net.sockets import MAX_DATAGRAM_BYTES, listener
+from engine.net.sockets import listener
 from engine.wire.algorithms import TransformType
 from engine.wire.encapsulation import NON_ESP_MARKER, Kind, classify, esp_spi
 from engine.wire.errors import WireError
@@ -18,6 +18,7 @@ from engine.wire.notifies import NotifyType
 from engine.wire.payloads import Message, parse_message
 from ikeconsole.demo.messages import (
     AES_GCM,
+    DATAGRAM_BYTES,
     INFORMATIONAL_BYTES,
     Purpose,
     Sealed,
@@ -158,7 +159,7 @@ class Responder:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Answer until cancelled; raises BindError when a port cannot be had."""
-        with bound(self._address, self._ike_port) as ike, bound(self._address, self._nat_t_port) as nat_t:
+        with _bound(self._address, self._ike_port) as ike, _bound(self._address, self._nat_t_port) as nat_t:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(partial(self._serve, ike, nat_t=False))
                 nursery.start_soon(partial(self._serve, nat_t, nat_t=True))
@@ -166,13 +167,13 @@ class Responder:
 
     async def _serve(self, sock: trio.socket.SocketType, *, nat_t: bool) -> None:
         while True:
-            datagram, balancer = await sock.recvfrom(MAX_DATAGRAM_BYTES)
+            datagram, balancer = await sock.recvfrom(DATAGRAM_BYTES)
             if not self.failed:
                 for answer in self.server.answer(datagram, nat_t=nat_t):
                     await sock.sendto(answer, balancer)
 
 
-def bound(address: str, port: int) -> trio.socket.SocketType:
+def _bound(address: str, port: int) -> trio.socket.SocketType:
     """A UDP socket with its own address; raises BindError when it cannot be had."""
     return trio.socket.from_stdlib_socket(listener(address, port))
 

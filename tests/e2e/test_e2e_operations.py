@@ -7,7 +7,6 @@ import time
 import pytest
 from harness.balancer import PROBE_FALL, PROBE_INTERVAL_S, PROBE_TIMEOUT_S, configuration, service_name
 from harness.lab import Lab
-from harness.peers import Profile
 from harness.plan import Family
 from harness.waiting import eventually
 
@@ -139,18 +138,3 @@ def test_no_packet_is_lost_while_the_configuration_changes(lab: Lab, source: str
     finally:
         for ping in pings:
             ping.abandon()
-
-
-@families
-def test_a_clean_restart_loses_no_tunnel(lab: Lab, family: Family) -> None:
-    client = lab.clients["c2"]
-    lab.clients["c1"].connect(lab.vip[family], Profile.CERT)
-    before = client.connect(lab.vip[family], Profile.CERT)
-    client.await_data()
-    lab.balancer.stop()
-    lab.balancer.start()
-
-    client.await_data()
-    after = client.rekey("child")
-    assert after.sa.initiator_spi == before.sa.initiator_spi
-    client.await_data()

@@ -61,9 +61,10 @@ def open_files() -> int:
 async def until(condition: Callable[[], T], deadline_s: float = DEADLINE_S) -> T:
     """Wait for a condition, and return what it found."""
     with trio.fail_after(deadline_s):
-        while not (found := condition()):
+        while True:
+            if found := condition():
+                return found
             await trio.sleep(0.01)
-        return found
 
 
 @contextmanager
@@ -134,7 +135,9 @@ class RunningEngine:
 class World:
     """An engine with real servers that all run, and clients at need."""
 
-    def __init__(self, engine: RunningEngine, servers: dict[str, Server], nursery: trio.Nursery, stack: ExitStack) -> None:
+    def __init__(
+        self, engine: RunningEngine, servers: dict[str, Server], nursery: trio.Nursery, stack: ExitStack
+    ) -> None:
         self.engine = engine
         self.servers = servers
         self._nursery = nursery

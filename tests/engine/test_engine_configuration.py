@@ -6,15 +6,24 @@ import errno
 import os
 import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
-from running_engine import PARTNERS, VPN, RunningEngine, Tables, real_server, refused, running, service, world, write_config
+from running_engine import (
+    PARTNERS,
+    VPN,
+    RunningEngine,
+    Tables,
+    real_server,
+    refused,
+    running,
+    service,
+    world,
+    write_config,
+)
 from trio.testing import wait_all_tasks_blocked
 
-from engine import configuration
-from engine.config.load import Loaded
+from engine.config.load import Loaded, load
 
 
 async def drain(engine: RunningEngine, server: str = "a") -> str:
@@ -74,9 +83,7 @@ INVALID = [
 
 @pytest.mark.trio
 @pytest.mark.parametrize(("invalid", "key"), INVALID)
-async def test_an_invalid_file_is_refused_by_key_and_changes_nothing(
-    tmp_path: Path, invalid: Tables, key: str
-) -> None:
+async def test_an_invalid_file_is_refused_by_key_and_changes_nothing(tmp_path: Path, invalid: Tables, key: str) -> None:
     async with world(tmp_path) as w:
         client, before = await w.connected(), await what_runs(w.engine)
         session = await w.engine.session(client)
@@ -96,7 +103,12 @@ async def test_an_invalid_file_is_refused_by_key_and_changes_nothing(
 @pytest.mark.trio
 async def test_every_problem_of_a_file_is_told_at_once(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
-        write_config(w.engine.path, service(scheduler="guess", ike_port=70_000), service("other", at=PARTNERS, nope=1), log_level="loud")
+        write_config(
+            w.engine.path,
+            service(scheduler="guess", ike_port=70_000),
+            service("other", at=PARTNERS, nope=1),
+            log_level="loud",
+        )
         with refused("invalid", "is not valid") as refusal:
             await w.engine.operations.reload("tester")
         for key in ("engine.log_level", "service.vpn.scheduler", "service.vpn.ike_port", "service.other.nope"):
@@ -120,7 +132,9 @@ async def test_a_file_that_is_no_configuration_leaves_the_service_alone(tmp_path
 
 
 @pytest.mark.trio
-async def test_a_text_that_cannot_be_edited_in_place_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_text_that_cannot_be_edited_in_place_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def give_up(*_: object, **__: object) -> str:
         raise ValueError("this text cannot be edited in place: change it in an editor")
 
@@ -234,12 +248,11 @@ async def test_a_server_that_a_reload_takes_away_meanwhile_is_refused(
 ) -> None:
     read = threading.Event()
 
-    def slow_load(path: Path, load: Any = configuration.load) -> Loaded:
+    def slow_load(path: Path) -> Loaded:
         assert read.wait(10)
-        loaded: Loaded = load(path)
-        return loaded
+        return load(path)
 
-    monkeypatch.setattr(configuration, "load", slow_load)
+    monkeypatch.setattr("engine.configuration.load", slow_load)
     async with world(tmp_path) as w:
         write_config(w.engine.path, service(servers="b"))
         async with trio.open_nursery() as nursery:

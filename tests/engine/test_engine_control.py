@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import stat
+import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 import trio
-from running_engine import CLIENT, World, refused, service, world
+from running_engine import CLIENT, World, open_files, refused, until, world
 from trio.testing import wait_all_tasks_blocked
 
+from engine.config.load import Loaded
+from engine.config.save import save
 from engine.control.records import Event, SessionQuery
 from ikeconsole.client import ControlClient, EngineUnreachable, connect
 
@@ -95,12 +99,12 @@ async def test_refusals_arrive_with_kind_and_details(tmp_path: Path) -> None:
 @pytest.mark.trio
 async def test_a_follower_sees_past_events_and_new_ones_as_they_happen(tmp_path: Path) -> None:
     async with controlled(tmp_path) as (w, control):
-        seen: list[Event] = []
+        seen: dict[int, Event] = {}
 
         async def follow() -> None:
             async with connect(tmp_path / "control.sock") as follower:
                 async for event in follower.follow():
-                    seen.append(event)
+                    seen[event.number] = event
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(follow)
@@ -108,30 +112,60 @@ async def test_a_follower_sees_past_events_and_new_ones_as_they_happen(tmp_path:
             await w.connected()
             await control.clear(CLIENT)
             await control.set_server("vpn", "a", state="drain")
-            with trio.fail_after(5):
-                while len(seen) < len(w.engine.operations.events(0, 100)):
-                    await trio.sleep(0.01)
+            await until(lambda: len(seen) == len(w.engine.operations.events(0, 100)))
             nursery.cancel_scope.cancel()
-        assert seen == await control.events()
-        assert [event.kind for event in seen if event.kind != "server-up"] == ["started", "cleared", "config-applied"]
-        assert [event.number for event in await control.events(after=seen[-2].number)] == [seen[-1].number]
+        past = await control.events()
+        assert list(seen.values()) == past
+        assert [event.kind for event in past if event.kind != "server-up"] == ["started", "cleared", "config-applied"]
+        assert await control.events(after=past[-2].number) == past[-1:]
 
 
 @pytest.mark.trio
 async def test_a_stopped_engine_hangs_up_on_its_clients(tmp_path: Path) -> None:
+    connected, lost = trio.Event(), trio.Event()
+
+    async def follow() -> None:
+        async with connect(tmp_path / "control.sock") as control:
+            async for _ in control.follow():
+                connected.set()
+
+    async def follow_until_lost() -> None:
+        with pytest.raises(EngineUnreachable, match="lost the engine"):
+            await follow()
+        lost.set()
+
     async with trio.open_nursery() as nursery:
-        lost = trio.Event()
-
-        async def ask_until_lost() -> None:
-            async with connect(tmp_path / "control.sock") as control:
-                with pytest.raises(EngineUnreachable):
-                    async for _ in control.follow():
-                        pass
-            lost.set()
-
-        async with world(tmp_path, service()) as w:
-            nursery.start_soon(ask_until_lost)
-            await wait_all_tasks_blocked()
-            assert w.engine.operations.status().sessions == 0
+        async with world(tmp_path):
+            nursery.start_soon(follow_until_lost)
+            with trio.fail_after(5):
+                await connected.wait()
         with trio.fail_after(5):
             await lost.wait()
+
+
+@pytest.mark.trio
+async def test_a_change_under_way_when_the_engine_stops_is_saved_and_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    saving, may_save = trio.Event(), threading.Event()
+
+    def slow_save(loaded: Loaded, text: str) -> Loaded:
+        trio.from_thread.run_sync(saving.set)
+        assert may_save.wait(10)
+        return save(loaded, text)
+
+    async def drain() -> None:
+        async with connect(tmp_path / "control.sock") as control:
+            with suppress(EngineUnreachable):
+                await control.set_server("vpn", "a", state="drain")
+
+    monkeypatch.setattr("engine.configuration.save", slow_save)
+    files = open_files()
+    async with trio.open_nursery() as nursery, world(tmp_path):
+        nursery.start_soon(drain)
+        with trio.fail_after(5):
+            await saving.wait()
+        threading.Timer(0.2, may_save.set).start()
+    assert 'state = "drain"' in (tmp_path / "config.toml").read_text()
+    assert open_files() == files
+    assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == []

@@ -258,9 +258,7 @@ async def test_a_server_comes_into_its_service_with_other_ports(tmp_path: Path) 
     async with world(tmp_path) as w:
         await w.start(elsewhere)
         await w.connected()
-        await w.engine.reload(
-            service(real_server=[real_server("a", ike_port=IKE_PORT + 7, nat_t_port=NAT_T_PORT + 7)])
-        )
+        await w.engine.reload(service(real_server=[real_server("a", ike_port=IKE_PORT + 7, nat_t_port=NAT_T_PORT + 7)]))
         client = await w.connected()
         assert elsewhere.ike_sas == 1
         await w.engine.established(client)

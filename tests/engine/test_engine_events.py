@@ -18,8 +18,9 @@ def happen(events: EventLog, times: int) -> None:
 
 
 async def collect(events: EventLog, into: list[int]) -> None:
-    async for event in events.subscribe():
-        into.append(event.number)
+    feed = events.subscribe()
+    while True:
+        into.append((await anext(feed)).number)
 
 
 def test_an_event_tells_what_when_and_whom_it_concerns() -> None:

@@ -41,9 +41,7 @@ def test_journald_gets_the_priority_of_each_entry_and_entries_stay_whole(
     )
 
 
-def test_people_get_time_level_and_source(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_people_get_time_level_and_source(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.delenv("JOURNAL_STREAM", raising=False)
     set_up_logging("info")
     logging.getLogger("engine.tests").warning("take care")

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 import trio
-from running_engine import CLIENT, FAST_PROBES, HOSTS, OTHER_CLIENT, World, real_server, service, until, world
+from running_engine import CLIENT, FAST_PROBES, HOSTS, OTHER_CLIENT, World, service, until, world
 
 AGENT_PORT = 13_333
+ADAPTIVE = service(scheduler="adaptive", agent={"port": AGENT_PORT, "interval": "300ms", "timeout": "300ms"})
 
 
-async def agent(host: str, load: int, *, task_status: trio.TaskStatus[None]) -> None:
+async def agent(host: str, load: int, *, task_status: trio.TaskStatus[list[trio.SocketListener]]) -> None:
     """A load agent that always says the same."""
 
     async def answer(stream: trio.SocketStream) -> None:
@@ -106,11 +107,10 @@ async def test_a_server_that_is_removed_is_probed_no_longer(tmp_path: Path) -> N
 
 @pytest.mark.trio
 async def test_the_adaptive_scheduler_sends_clients_where_the_agents_say_there_is_room(tmp_path: Path) -> None:
-    settings = {"scheduler": "adaptive", "agent": {"port": AGENT_PORT, "interval": "300ms", "timeout": "300ms"}}
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(agent, HOSTS["a"], 100))
         await nursery.start(partial(agent, HOSTS["b"], 10))
-        async with world(tmp_path, service(**settings)) as w:
+        async with world(tmp_path, ADAPTIVE) as w:
             await until(lambda: [w.engine.server(name).agent_load for name in "ab"] == [100, 10])
             for host in (CLIENT, OTHER_CLIENT, HOSTS["c"]):
                 assert (await w.engine.session(await w.connected(host))).row.server == "b"
@@ -122,9 +122,8 @@ async def test_the_adaptive_scheduler_sends_clients_where_the_agents_say_there_i
 
 @pytest.mark.trio
 async def test_a_server_whose_agent_says_down_takes_no_new_sessions_and_keeps_those_it_has(tmp_path: Path) -> None:
-    settings = {"scheduler": "adaptive", "agent": {"port": AGENT_PORT, "interval": "300ms", "timeout": "300ms"}}
     async with trio.open_nursery() as nursery:
-        async with world(tmp_path, service(**settings)) as w:
+        async with world(tmp_path, ADAPTIVE) as w:
             client = await w.connected()
             (row,) = await w.engine.sessions()
             await nursery.start(partial(agent, HOSTS[row.server], 101))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 CHARON = "/usr/sbin/charon-systemd"
 
-_PROGRAMS = {
+_FILES = {
     "ip": "iproute2",
     "nft": "nftables",
     "ethtool": "ethtool",
@@ -18,7 +18,10 @@ _PROGRAMS = {
     "pki": "strongswan-pki",
     "ike-scan": "ike-scan",
     CHARON: "charon-systemd",
+    "/usr/lib/ipsec/plugins/libstrongswan-vici.so": "strongswan-swanctl",
     "/usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so": "libcharon-extra-plugins",
+    "/usr/lib/ipsec/plugins/libstrongswan-gcm.so": "libstrongswan-standard-plugins",
+    "/usr/lib/ipsec/plugins/libstrongswan-curve25519.so": "libstrongswan-extra-plugins",
 }
 
 
@@ -28,7 +31,7 @@ def missing() -> list[str]:
         return ["root"]
     lacking = [
         f"{program} (Debian package {package})"
-        for program, package in _PROGRAMS.items()
+        for program, package in _FILES.items()
         if not (shutil.which(program) or Path(program).exists())
     ]
     if not Path("/dev/net/tun").is_char_device():

@@ -15,6 +15,7 @@ from engine.config.schema import Service as ServiceConfig
 from engine.events import EventLog
 from engine.health.result import ProbeResult
 from engine.health.state import ServerHealth
+from engine.net.batches import to_raw
 from engine.net.forwarder import Forwarder
 from engine.net.starvation import Starvation
 from engine.net.upstreams import Upstreams
@@ -48,7 +49,7 @@ class UpstreamDouble:
         self._sent.append((self._server, bytes(data)))
         return len(data)
 
-    def recv_into(self, buffer: bytearray, /) -> int:
+    def recv_into(self, buffer: memoryview, /) -> int:
         raise BlockingIOError
 
     def close(self) -> None:
@@ -59,11 +60,9 @@ class UpstreamDoubles(Upstreams):
     """Opens nothing; notes which real server gets which datagram."""
 
     def __init__(self) -> None:
+        super().__init__(max_open=1)
+        self.poll.close()
         self.sent: list[tuple[str, bytes]] = []
-        self.flows: dict[int, Flow] = {}
-
-    def __len__(self) -> int:
-        return len(self.flows)
 
     def open(self, flow: Flow, source: str) -> None:
         flow.upstream = upstream = UpstreamDouble(flow, self.sent)
@@ -75,6 +74,31 @@ class UpstreamDoubles(Upstreams):
         if flow.upstream is not None:
             flow.upstream = flow.send = None
             del self.flows[id(flow)]
+
+
+class ListenerDouble:
+    """Stands where a listener would; notes which client gets which datagram."""
+
+    def __init__(self, service: Service, port: Port, forwarder: Forwarder) -> None:
+        self.service = service
+        self.port = port
+        self.flows: dict[bytes, Flow] = {}
+        self.answered: list[tuple[SocketAddress, bytes]] = []
+        self._forwarder = forwarder
+
+    def fileno(self) -> int:
+        return -1
+
+    def reply(self, flow: Flow, size: int, now_s: float) -> None:
+        self.answered.append((flow.client, bytes(self._forwarder.outbox.slot_view[:size])))
+        flow.packets_out += 1
+        flow.bytes_out += size
+        flow.server.packets_out += 1
+        flow.server.bytes_out += size
+        flow.last_out_s = now_s
+
+    def forget(self, flow: Flow) -> None:
+        del self.flows[flow.peer]
 
 
 class World:
@@ -91,10 +115,9 @@ class World:
         config = ServiceConfig(name="vpn", address=IPAddress("203.0.113.10"), real_servers=real_servers, **settings)
         self.events = EventLog()
         self.forwarder = Forwarder(max_sessions, 64, Starvation(self.events))
-        self.forwarder.upstreams.close_all()
+        self.forwarder.upstreams.poll.close()
         self.upstreams = self.forwarder.upstreams = UpstreamDoubles()
         self.table = self.forwarder.table
-        self.answered: list[tuple[SocketAddress, bytes]] = []
         self.service = Service(
             config,
             {
@@ -105,8 +128,9 @@ class World:
             tuple(str(address) for address in expand_pool(config.snat_addresses)),
             max_records,
         )
-        for port in Port:
-            self.forwarder.replies["vpn", port] = self._answer
+        self.listeners = {port: ListenerDouble(self.service, port, self.forwarder) for port in Port}
+        for port, listener in self.listeners.items():
+            self.forwarder.listeners["vpn", port] = listener
         self.now_s = 0.0
 
     def server(self, name: str) -> RealServer:
@@ -124,9 +148,11 @@ class World:
 
     def client_sends(self, client: SocketAddress, port: Port, datagram: bytes) -> str | None:
         """The real server that a client's datagram went to; None: nowhere."""
-        size = self._put(datagram)
         before = len(self.upstreams.sent)
-        self.forwarder.from_client(self.service, port, client, self.flow(client, port), size, self.now_s)
+        listener, peer = self.listeners[port], to_raw(client)
+        flow = listener.flows.get(peer)
+        assert flow is self.flow(client, port)
+        self.forwarder.from_client(listener, peer, flow, memoryview(datagram), self.now_s)
         if len(self.upstreams.sent) == before:
             return None
         name, passed = self.upstreams.sent[-1]
@@ -137,15 +163,18 @@ class World:
         """Whether the client got what its real server sent on a flow."""
         flow = self.flow(client, port)
         assert flow is not None
-        before = len(self.answered)
-        self.forwarder.from_server(flow, self._put(datagram), self.now_s)
-        return len(self.answered) > before
+        answered = self.listeners[port].answered
+        before = len(answered)
+        self.forwarder.outbox.slot_view[: len(datagram)] = datagram
+        self.forwarder.from_server(flow, len(datagram), self.now_s)
+        return answered[before:] == [(client, datagram)]
 
     def server_speaks_first(self, client: SocketAddress, port: Port) -> None:
         """Begin the flow that something of a server's begins, sent to a client that is not known."""
         server = next(iter(self.service.servers.values()))
         session = self.table.open(self.service, server, client[0], "server spoke first", self.now_s)
-        self.table.add_flow(session, port, client, self.now_s).reply = self._answer
+        flow = self.table.add_flow(session, port, client, self.now_s)
+        self.forwarder.adopt(self.listeners[port], to_raw(client), flow)
 
     def connect(self, host: str, spi: int, *, ike_port: int = 500, nat_t_port: int = 4500) -> Session:
         """Set an IKE SA up: IKE_SA_INIT on 500, IKE_AUTH on 4500, then a keepalive."""
@@ -193,18 +222,15 @@ class World:
         for session in [session for session in self.sessions() if session.server is server]:
             self.table.close(session)
 
-    def _put(self, datagram: bytes) -> int:
-        self.forwarder.buffer[: len(datagram)] = datagram
-        return len(datagram)
-
-    def _answer(self, data: memoryview, client: SocketAddress) -> int:
-        self.answered.append((client, bytes(data)))
-        return len(data)
-
 
 def at(host: str, port: int) -> SocketAddress:
     """An address as the kernel reports it."""
     return (host, port, 0, 0) if ":" in host else (host, port)
+
+
+def phase_of(session: Session) -> Phase:
+    """The phase at this moment."""
+    return session.phase
 
 
 def seconds(value: float) -> Duration:
@@ -283,6 +309,8 @@ def audit(world: World) -> None:
     assert table.flow_count == len(flows)
     for port, by_client in service.flows.items():
         assert all((flow.port, flow.client) == (port, client) for client, flow in by_client.items())
+    for port, listener in world.listeners.items():
+        assert set(map(id, listener.flows.values())) == {id(flow) for flow in service.flows[port].values()}
     for flow in flows:
         assert flow.sessions
         assert len(set(map(id, flow.sessions))) == len(flow.sessions)

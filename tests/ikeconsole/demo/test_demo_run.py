@@ -25,14 +25,14 @@ PATIENCE_S = 20.0
 
 
 @contextmanager
-def demo(directory: Path) -> Iterator[subprocess.Popen[str]]:
+def demo(directory: Path, stdout: int = subprocess.PIPE) -> Iterator[subprocess.Popen[str]]:
     """The demo as a process whose temporary files go below a directory of ours."""
     process = subprocess.Popen(
         [sys.executable, "-m", "ikeconsole", "demo"],
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "TMPDIR": str(directory)},
+        env={**os.environ, "TMPDIR": str(directory), "TERM": "xterm"},
         cwd=Path(__file__).parents[3],
     )
     try:
@@ -70,6 +70,18 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(tmp_path: Path) -> None:
         process.stdout.close()
         assert process.wait(timeout=PATIENCE_S) == 0
         assert process.stderr.read() == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lost_terminal_ends_it_and_it_cleans_up(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    with demo(tmp_path, stdout=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        while b"simulated on loopback" not in shown:
+            shown += os.read(ours, 65_536)
+        os.close(ours)
+        process.wait(timeout=PATIENCE_S)
     assert list(tmp_path.iterdir()) == []
 
 
