@@ -106,7 +106,7 @@ async def test_a_server_whose_address_changes_is_another_server(tmp_path: Path) 
 
 
 @pytest.mark.trio
-async def test_a_renamed_order_of_servers_moves_nobody(tmp_path: Path) -> None:
+async def test_another_order_of_servers_moves_nobody(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         client, other = await w.connected(), await w.connected(OTHER_CLIENT)
         before = [await w.engine.session(client), await w.engine.session(other)]
@@ -162,6 +162,16 @@ async def test_two_services_can_change_places(tmp_path: Path) -> None:
         at_vpn, at_partners = await w.connected(OTHER_CLIENT), await w.connected(THIRD_CLIENT, at=PARTNERS)
         assert (await w.engine.session(at_vpn)).row.service == "partners"
         assert (await w.engine.session(at_partners)).row.service == "vpn"
+
+
+@pytest.mark.trio
+async def test_a_renamed_service_takes_clients_on_the_ports_of_the_old_one(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        client = await w.connected()
+        await w.engine.reload(service("renamed"))
+        assert w.engine.operations.status().sessions == 0
+        await client.connect()
+        assert (await w.engine.established(client)).row.service == "renamed"
 
 
 @pytest.mark.trio

@@ -11,8 +11,9 @@ from random import Random
 import trio
 
 from engine.control.records import Traffic
+from engine.net.sockets import listener
 from ikeconsole.demo.messages import Purpose
-from ikeconsole.demo.responder import Responder, VpnServer, bound
+from ikeconsole.demo.responder import Responder, VpnServer
 from ikeconsole.demo.tunnel import Heard, Tunnel
 
 IKE_PORT = 10_500
@@ -138,5 +139,9 @@ class Client:
 @contextmanager
 def client(host: str, service: str) -> Iterator[Client]:
     """A client at an address, of a service at another."""
-    with bound(host, 0) as ike, bound(host, 0) as nat_t:
+    with _socket(host) as ike, _socket(host) as nat_t:
         yield Client(host, service, ike, nat_t)
+
+
+def _socket(host: str) -> trio.socket.SocketType:
+    return trio.socket.from_stdlib_socket(listener(host, 0))

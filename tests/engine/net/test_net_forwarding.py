@@ -10,6 +10,7 @@ import pytest
 import trio
 from net_gateway import Client, Gateway, Peer, VpnServer, gateway
 
+from engine.config.schema import PersistenceKind
 from engine.net.batches import SLOTS
 from engine.net.listener import BATCHES_AT_ONCE
 from engine.sessions.flow import Port
@@ -232,7 +233,7 @@ def test_one_flooding_client_does_not_starve_another() -> None:
 
 def test_one_flooding_server_does_not_starve_another() -> None:
     """The same for the way back: a server's burst on one flow does not keep the others' answers waiting."""
-    with gateway() as gate:
+    with gateway(persistence=PersistenceKind.NONE) as gate:
         busy, quiet = gate.client(), gate.client()
         busy_server = connect(gate, busy, 1)
         quiet_server = connect(gate, quiet, 2)
@@ -283,7 +284,7 @@ def test_answers_keep_their_order_and_none_is_lost() -> None:
         (NAT_T, KEEPALIVE, "keepalive-without-flow"),
         (IKE, init(1)[:40], "truncated"),
         (IKE, bytes(8) + init(1)[8:], "zero-spi"),
-        (NAT_T, init(1), None),
+        (NAT_T, init(0xABCD << 48), None),
     ],
 )
 def test_malformed_is_counted_by_reason(gate: Gateway, port: Port, datagram: bytes, reason: str | None) -> None:
@@ -322,8 +323,8 @@ def test_broken_listener_is_counted(gate: Gateway) -> None:
 
 def test_ended_flows_take_their_sockets_along(gate: Gateway) -> None:
     """When sessions end, sockets, file descriptors and the listeners' own keys go with them."""
-    files = len(os.listdir("/proc/self/fd"))
     clients = [gate.client() for _ in range(5)]
+    files = len(os.listdir("/proc/self/fd"))
     for spi, client in enumerate(clients, start=1):
         connect(gate, client, spi)
     for session in list(gate.forwarder.table.sessions.values()):

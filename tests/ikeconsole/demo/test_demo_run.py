@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,23 +17,27 @@ import pytest
 import trio
 
 from engine.control.records import EngineStatus
-from engine.net.sockets import listener
+from engine.net.sockets import BindError, listener
 from engine.runtime import StartError
 from ikeconsole.client import connect
-from ikeconsole.demo import simulation
+from ikeconsole.demo import run, simulation
 from ikeconsole.demo.layout import SERVICE_ADDRESSES, Layout, choose_ports
+from ikeconsole.exits import Exit, Failure
 
 PATIENCE_S = 20.0
 
 
 @contextmanager
-def demo(directory: Path, stdout: int = subprocess.PIPE) -> Iterator[subprocess.Popen[str]]:
-    """The demo as a process whose temporary files go below a directory of ours."""
+def demo(directory: Path, terminal: int | None = None) -> Iterator[subprocess.Popen[str]]:
+    """The demo as a process with a controlling terminal or none; its temporary files go below a directory of ours."""
     process = subprocess.Popen(
         [sys.executable, "-m", "ikeconsole", "demo"],
-        stdout=stdout,
+        stdin=terminal,
+        stdout=subprocess.PIPE if terminal is None else terminal,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
+        preexec_fn=None if terminal is None else take_terminal,
         env={**os.environ, "TMPDIR": str(directory), "TERM": "xterm"},
         cwd=Path(__file__).parents[3],
     )
@@ -40,6 +46,10 @@ def demo(directory: Path, stdout: int = subprocess.PIPE) -> Iterator[subprocess.
     finally:
         process.kill()
         process.communicate()
+
+
+def take_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def layout_in(directory: Path) -> Layout:
@@ -75,7 +85,7 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(tmp_path: Path) -> None:
 
 def test_a_lost_terminal_ends_it_and_it_cleans_up(tmp_path: Path) -> None:
     ours, theirs = os.openpty()
-    with demo(tmp_path, stdout=theirs) as process:
+    with demo(tmp_path, terminal=theirs) as process:
         os.close(theirs)
         shown = b""
         while b"simulated on loopback" not in shown:
@@ -111,3 +121,29 @@ def test_a_port_taken_meanwhile_is_named_and_nothing_keeps_running(tmp_path: Pat
     ):
         pytest.fail("it started all the same")
     assert choose_ports() == (layout.ike_port, layout.nat_t_port)
+
+
+def test_without_a_port_it_says_so_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_free() -> tuple[int, int]:
+        raise BindError("every port is taken")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("ikeconsole.demo.choose_ports", none_free)
+    with pytest.raises(Failure, match="cannot start: every port is taken") as failure:
+        run()
+    assert failure.value.code is Exit.NO_RIGHT
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_when_it_breaks_the_log_stays_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(socket: Path, interrupted: object) -> None:
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("ikeconsole.demo.display.show", broken)
+    with pytest.raises(Failure) as failure:
+        run()
+    (directory,) = tmp_path.iterdir()
+    assert failure.value.code is Exit.FAILED
+    assert str(directory / "log") in failure.value.details[0]
+    assert "RuntimeError: out of order" in directory.joinpath("log").read_text()

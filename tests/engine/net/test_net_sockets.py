@@ -1,0 +1,151 @@
+"""The data path's sockets: what refuses to bind says why and what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from pathlib import Path
+
+import pytest
+from net_gateway import Peer
+
+from engine.net import sockets
+from engine.net.errors import send_failure
+
+NOBODY = 65_534
+UNPRIVILEGED_FROM = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_taken_port(host: str) -> None:
+    """The message names the address and the port, and the command that finds who has it."""
+    taken = Peer(host)
+    port = taken.address[1]
+    with pytest.raises(sockets.BindError) as refused:
+        sockets.listener(host, port)
+    taken.close()
+    assert f"{host} port {port} is taken by another program" in str(refused.value)
+    assert f"`ss -lunp sport = :{port}`" in str(refused.value)
+
+
+@pytest.mark.parametrize("host", ["203.0.113.10", "2001:db8::10"])
+def test_address_of_another_machine(host: str) -> None:
+    """The message gives the command that adds the address."""
+    with pytest.raises(sockets.BindError) as refused:
+        sockets.listener(host, 10_500)
+    assert f"this machine has no address {host}" in str(refused.value)
+    assert f"`ip address add {host} dev INTERFACE`" in str(refused.value)
+
+
+def message_as_nobody(host: str, port: int) -> str:
+    """What a process without privileges is told."""
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        told = "it was bound"
+        try:
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            sockets.listener(host, port).close()
+        except Exception as error:
+            told = f"{type(error).__name__}: {error}"
+        os.write(write_end, told.encode())
+        os._exit(0)
+    os.close(write_end)
+    os.waitpid(child, 0)
+    with os.fdopen(read_end, "rb") as told_to_us:
+        return told_to_us.read().decode()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.skipif(int(UNPRIVILEGED_FROM.read_text()) <= 500, reason="this machine lets everybody have port 500")
+def test_privileged_port() -> None:
+    """Without privilege port 500 is refused with the three ways out."""
+    assert message_as_nobody("127.0.0.1", 500) == (
+        "BindError: UDP 127.0.0.1 port 500 needs privilege: run as root, give CAP_NET_BIND_SERVICE, "
+        "or choose a port above 1023"
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_unprivileged_listener() -> None:
+    """A high port works for any user, though the large buffer is refused to it."""
+    assert message_as_nobody("127.0.0.1", 0) == "it was bound"
+
+
+def test_refused_listener_leaves_no_socket_open() -> None:
+    """Neither a refused listener nor a refused upstream socket costs a file descriptor."""
+    files = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(sockets.BindError):
+        sockets.listener("203.0.113.10", 500)
+    with pytest.raises(OSError, match="assign"):
+        sockets.upstream(("203.0.113.10", 0), ("127.0.0.1", 500), transparent=False)
+    assert len(os.listdir("/proc/self/fd")) == files
+
+
+def test_both_families_share_a_port() -> None:
+    """A service on :: does not take the IPv4 port of the same number."""
+    six = sockets.listener("::", 0)
+    four = sockets.listener("0.0.0.0", six.getsockname()[1])
+    six.close()
+    four.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_fragments_are_allowed(host: str) -> None:
+    """Large datagrams may be fragmented on their way: don't-fragment is off for both kinds of sockets."""
+    here = sockets.listener(host, 0)
+    there = sockets.upstream((host, 0), here.getsockname(), transparent=False)
+    for sock in (here, there):
+        if sock.family == socket.AF_INET6:
+            assert sock.getsockopt(socket.IPPROTO_IPV6, sockets.IPV6_MTU_DISCOVER) == sockets.IP_PMTUDISC_DONT
+        else:
+            assert sock.getsockopt(socket.IPPROTO_IP, sockets.IP_MTU_DISCOVER) == sockets.IP_PMTUDISC_DONT
+        sock.close()
+
+
+def test_datagrams_lost_in_the_kernel_are_counted() -> None:
+    """What a full receive buffer drops is not invisible."""
+    sock = sockets.listener("127.0.0.1", 0)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    assert sockets.kernel_drops(sock) == 0
+    sender = Peer("127.0.0.1")
+    for _ in range(100):
+        sender.send(bytes(1000), sock.getsockname())
+    assert sockets.kernel_drops(sock) > 50
+    sender.close()
+    sock.close()
+
+
+def test_original_destination() -> None:
+    """The control message of a diverted datagram is the client's socket address (linux/in.h, linux/in6.h)."""
+    four = struct.pack("=H", socket.AF_INET) + struct.pack("!H", 4500) + bytes([198, 51, 100, 7]) + bytes(8)
+    assert sockets.original_destination(socket.AF_INET, four) == ("198.51.100.7", 4500)
+    six = (
+        struct.pack("=H", socket.AF_INET6)
+        + struct.pack("!HI", 500, 0)
+        + socket.inet_pton(socket.AF_INET6, "2001:db8::7")
+    )
+    assert sockets.original_destination(socket.AF_INET6, six + bytes(4)) == ("2001:db8::7", 500, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (errno.ECONNREFUSED, "server-refused"),
+        (errno.EHOSTUNREACH, "unreachable"),
+        (errno.EAGAIN, "send-buffer-full"),
+        (errno.EMSGSIZE, "too-big"),
+        (errno.EMFILE, "out-of-files"),
+        (errno.EADDRINUSE, "no-source-port"),
+        (errno.EPERM, "not-permitted"),
+        (errno.EPIPE, "epipe"),
+        (None, "unknown-error"),
+        (99_999, "unknown-error"),
+    ],
+)
+def test_failures_have_names(number: int | None, reason: str) -> None:
+    """Every errno is counted under a word that an operator can look up, never lost."""
+    assert send_failure(number) == reason
