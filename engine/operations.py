@@ -13,7 +13,7 @@ import trio
 
 from engine import reports
 from engine.config import edit
-from engine.config.schema import AdminState
+from engine.config.schema import AdminState, FastPath
 from engine.configuration import Configuration
 from engine.control.api import Refused
 from engine.control.records import (
@@ -69,7 +69,7 @@ class Operations:
             now_at=time.time(),
             config_path=self.config_path,
             fast_path="off",
-            fast_path_reason="this version forwards everything on the slow path",
+            fast_path_reason=_why_no_fast_path(self._deployment.config.engine.fast_path),
             sessions=len(table.sessions),
             half_open=len(table.half_open),
             flows=table.flow_count,
@@ -268,3 +268,7 @@ def _admin_state(word: str | None) -> AdminState | None:
         return AdminState(word)
     except ValueError:
         raise Refused("invalid", f"there is no state {word!r}: write one of {', '.join(AdminState)}") from None
+
+
+def _why_no_fast_path(wanted: FastPath) -> str:
+    return "as configured" if wanted is FastPath.OFF else "this version forwards everything on the slow path"

@@ -48,7 +48,7 @@ class CatchAll:
                 self._take(server, client, size, now_s)
 
     def _take(self, server: SocketAddress, client: SocketAddress, size: int, now_s: float) -> None:
-        services = [s for s in self._services.values() if not s.is_snat and s.server_at(server)]
+        services = [s for s in self._services.values() if not s.is_snat and self._listens(s) and s.server_at(server)]
         for service in services:
             if (at := service.server_at(server)) and (flow := service.flows[at[1]].get(client)):
                 self._answer(flow, service, size, now_s)
@@ -57,11 +57,12 @@ class CatchAll:
         if len(services) == 1 and (flow := self._begin(services[0], server, client, size, now_s)):
             self._answer(flow, services[0], size, now_s)
 
+    def _listens(self, service: Service) -> bool:
+        """Whether clients can be answered: not while the service is being taken away."""
+        return (service.name, Port.IKE) in self._forwarder.listeners
+
     def _answer(self, flow: Flow, service: Service, size: int, now_s: float) -> None:
-        # None while the service is being taken away.
-        listener = self._forwarder.listeners.get((service.name, flow.port))
-        if listener is None:
-            return
+        listener = self._forwarder.listeners[service.name, flow.port]
         if flow.listener is not listener:
             self._forwarder.adopt(listener, to_raw(flow.client), flow)
         self._forwarder.from_server(flow, size, now_s)

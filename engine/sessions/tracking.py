@@ -123,7 +123,7 @@ def _note(
     session.last_seen_s = now_s
     session.deleted_s = 0.0
     rekeyed = session.rekeyed_s > 0 and now_s - session.rekeyed_s < REKEYED_SA_DELETED_S
-    if not rekeyed and _ends_deletion(session, message):
+    if header.next_payload in _ENCRYPTED and not rekeyed and _ends_deletion(session, message):
         session.deleted_s = now_s
         table.look_again(session, now_s + DELETED_QUIET_S)
     session.messages.append(message)

@@ -24,6 +24,9 @@ from running_engine import (
 )
 from vpn_peers import IKE_PORT, NAT_T_PORT, Client, Server, address
 
+from engine.config.load import Loaded
+from engine.config.save import ConflictError, SaveError
+from engine.control.api import Refused
 from engine.control.records import SessionDetail
 from engine.net.sockets import BindError, listener
 
@@ -202,12 +205,18 @@ async def test_a_port_that_is_taken_refuses_the_whole_configuration_and_leaves_n
 
 
 @pytest.mark.trio
-async def test_a_save_that_fails_gives_back_the_ports_it_took(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [SaveError("no space is left"), ConflictError(Path("config.toml"), "+something")])
+async def test_a_save_that_fails_gives_back_the_ports_it_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(loaded: Loaded, text: str) -> Loaded:
+        raise error
+
     async with world(tmp_path, service(), service("partners", at=PARTNERS, servers="b")) as w:
         await w.engine.reload(service())
-        w.engine.edit_on_disk("round-robin", "maglev")
+        monkeypatch.setattr("engine.configuration.save", fail)
         files = open_files()
-        with refused("conflict", "was changed on disk"):
+        with pytest.raises(Refused):
             await w.engine.operations.undo("tester")
         assert open_files() == files
         assert not is_bound(PARTNERS, IKE_PORT)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trio
-from running_engine import CLIENT, PARTNERS, VPN, open_files, running, service, world, write_config
+from running_engine import CLIENT, PARTNERS, VPN, open_files, running, service, until, world, write_config
 from vpn_peers import IKE_PORT, NAT_T_PORT
 
 from engine.config.load import load
-from engine.runtime import StartError, serve_forever
+from engine.runtime import RESERVED_FILES, StartError, serve_forever
 
 
 async def require_start_error(path: Path, *parts: str) -> None:
@@ -111,6 +113,32 @@ async def test_clients_keep_their_server_over_a_restart_when_it_is_found_by_hash
     first = await placed()
     assert len(set(first)) > 1
     assert await placed() == first
+
+
+@pytest.fixture
+def few_files_allowed() -> Iterator[int]:
+    """A soft limit below the hard one, as a shell gives it; yields the hard one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard), hard))
+    yield hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.trio
+async def test_the_engine_takes_as_many_open_files_as_it_is_allowed(tmp_path: Path, few_files_allowed: int) -> None:
+    async with world(tmp_path) as w:
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == few_files_allowed
+        assert w.engine.operations.status().max_open_sockets == few_files_allowed - RESERVED_FILES
+
+
+@pytest.mark.trio
+async def test_what_is_never_finished_is_forgotten_in_time(tmp_path: Path) -> None:
+    async with world(tmp_path, service(timeouts={"half_open": "100ms"}, persistence_timeout="100ms")) as w:
+        await w.client().init()
+        assert w.engine.operations.status().half_open == 1
+        await until(lambda: w.engine.operations.status().sessions == 0)
+        assert w.engine.operations.status().open_sockets == 0
+        await until(lambda: w.engine.service().persistence_records == 0)
 
 
 @pytest.mark.trio

@@ -34,12 +34,14 @@ async def test_both_ports_of_a_client_reach_one_server_and_the_records_say_so(tm
         ]
 
         status = w.engine.operations.status()
+        assert all(status.started_at <= message.at <= status.now_at for message in session.messages)
         assert (status.sessions, status.half_open, status.flows, status.open_sockets) == (1, 0, 2, 2)
         vpn = w.engine.service()
         assert (vpn.state, vpn.sessions, vpn.new_sessions, vpn.persistence_records, vpn.drops) == ("up", 1, 1, 1, {})
         assert vpn.traffic == client.traffic
         a, b = w.engine.server("a"), w.engine.server("b")
         assert (a.sessions, a.share, a.weighted_share, a.traffic) == (1, 1.0, 0.5, client.traffic)
+        assert status.started_at - 1 < a.health_since_at <= status.now_at
         assert (b.sessions, b.share, b.weighted_share, b.traffic.packets_in) == (0, 0.0, 0.5, 0)
 
 

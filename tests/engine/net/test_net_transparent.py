@@ -18,9 +18,7 @@ ROOT = Path(__file__).parents[3]
 ENDPOINTS = [("10.0.0.11", 500), ("10.0.0.11", 4500), ("fd00::11", 500), ("fd00::11", 4500)]
 BOTH = {AF_INET: 40_001, AF_INET6: 40_002}
 
-needs_root = pytest.mark.skipif(
-    os.geteuid() != 0, reason="changes the network of a namespace, which only root may make"
-)
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a network namespace")
 needs_nft = pytest.mark.skipif(shutil.which("nft") is None, reason="nft is not installed")
 
 SEEN = """
