@@ -82,7 +82,7 @@ def decide(service: Service, host: str, now_s: float, *, preview: bool = False) 
     config = service.config
     network = client_network(host, config.persistence_prefix)
     record = service.persistence.get(network, config.persistence_timeout_s, now_s)
-    if record and (ineligible(service, record.server) is None or _drains_with(record.server, record.flows)):
+    if record and ineligible(service, record.server) is None:
         return Decision(record.server, f"persistence {network}")
     candidates = [
         candidate(service, server, now_s) for server in service.servers.values() if ineligible(service, server) is None
@@ -150,8 +150,3 @@ def _followed(service: Service, port: Port, client: SocketAddress, begins: bool)
 def _stays(service: Service, server: RealServer) -> bool:
     """Whether sessions on a real server go on: it is configured, and neither disabled nor down."""
     return server.keeps_sessions and service.servers.get(server.name) is server
-
-
-def _drains_with(server: RealServer, flows: int) -> bool:
-    """Whether a draining server keeps a client: while the client has flows there, a second server would split it."""
-    return flows > 0 and server.config.state == "drain" and server.keeps_sessions

@@ -27,12 +27,16 @@ class TableFull(Exception):
 
 
 class SessionTable:
-    """All sessions of the engine: bounded, with the oldest half-open one giving way when full."""
+    """All sessions of the engine: bounded.
+
+    When full, the oldest half-open one gives way, else the one that has slept for longest; an established one never.
+    """
 
     def __init__(self, max_sessions: int, release: Callable[[Flow], None]) -> None:
         self.max_sessions = max_sessions
         self.sessions: dict[int, Session] = {}
         self.half_open: OrderedDict[int, Session] = OrderedDict()
+        self.asleep: OrderedDict[int, Session] = OrderedDict()
         self.flow_count = 0
         self.evicted = 0
         self._release = release
@@ -47,7 +51,7 @@ class SessionTable:
         Raises:
             TableFull: every session is established.
         """
-        if len(self.sessions) >= self.max_sessions and not self.half_open:
+        if len(self.sessions) >= self.max_sessions and not self.half_open and not self.asleep:
             raise TableFull
         session = Session(next(self._numbers), service, server, host, why, now_s)
         self.sessions[session.number] = session
@@ -61,7 +65,8 @@ class SessionTable:
             self.attach(session, flow)
         # Last: a flow whose only session gives way to this one lives on with this one.
         if len(self.sessions) > self.max_sessions:
-            self._evict(next(iter(self.half_open.values())))
+            others = self.half_open if len(self.half_open) > 1 else self.asleep or self.half_open
+            self._evict(next(iter(others.values())))
         return session
 
     def add_flow(self, session: Session, port: Port, client: SocketAddress, now_s: float) -> Flow:
@@ -119,10 +124,12 @@ class SessionTable:
         self._count(session, -1)
         session.phase = phase
         self._count(session, +1)
+        self.half_open.pop(session.number, None)
+        self.asleep.pop(session.number, None)
         if session.half_open:
             self.half_open[session.number] = session
-        else:
-            self.half_open.pop(session.number, None)
+        elif phase is Phase.IDLE:
+            self.asleep[session.number] = session
         for flow in session.flows:
             flow.settle()
 

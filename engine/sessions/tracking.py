@@ -133,7 +133,8 @@ def _ends_deletion(session: Session, answer: Message) -> bool:
     """Whether an answer may end the deletion of the IKE SA (RFC 7296 section 1.4.1).
 
     Such a request carries a Delete payload and its answer nothing; a liveness check is empty both ways, the deletion
-    of a CHILD SA is answered in kind. A MOBIKE update looks alike: only the silence after it tells.
+    of a CHILD SA is answered in kind. A MOBIKE update looks alike: only the silence after it tells. What is said in the
+    clear, as to a forged request, deletes nothing.
     """
     if answer.exchange != Exchange.INFORMATIONAL or not answer.response:
         return False

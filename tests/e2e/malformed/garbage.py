@@ -32,7 +32,7 @@ class Garbage:
     def __init__(self, rng: Random, real: Sequence[Datagram]) -> None:
         self._random = rng
         self._real = real
-        self._kinds: dict[Callable[[], Datagram], int] = {
+        self._kinds: dict[Callable[[], Datagram], float] = {
             self._noise: 25,
             self._spoilt: 10,
             self._cut_short: 15,

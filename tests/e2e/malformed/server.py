@@ -1,4 +1,4 @@
-"""Real servers as a program, `server.py IKE_PORT NAT_T_PORT ADDRESS...`: they answer honest peers and refuse all others."""
+"""Real servers as a program, `server.py IKE_PORT NAT_T_PORT ADDRESS...`: they answer honest peers and refuse others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What honest peers say: IKE and ESP with a checksum under a common key, so that garbage is told apart as by real ones."""
+"""What honest peers say: IKE and ESP with a checksum under a common key, so that servers can tell garbage apart."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import tomli_w
@@ -17,6 +17,7 @@ TREE = Path(__file__).parents[3]
 SERVICE = "vpn"
 SERVICE_ADDRESS = "127.0.3.1"
 SERVERS = {"one": "127.0.3.11", "two": "127.0.3.12"}
+STARTED_TIMEOUT_S = 10.0
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 FROM_SERVERS = ("from-server-", "reply-")
 """How reasons begin that count datagrams on their way to clients."""
@@ -43,7 +44,7 @@ class Engine:
 
 @contextmanager
 def running_engine(directory: Path, ports: tuple[int, int], **settings: object) -> Iterator[Engine]:
-    """An engine and its real servers, until the block ends; the engine must then stop cleanly."""
+    """An engine, ready, and its real servers, until the block ends; the engine must then stop cleanly."""
     config = {
         "engine": {
             "control_socket": str(directory / "control.sock"),
@@ -67,9 +68,18 @@ def running_engine(directory: Path, ports: tuple[int, int], **settings: object) 
     file = directory / "config.toml"
     file.write_text(tomli_w.dumps(config))
     arguments = ["ikeconsole", "engine", "-c", str(file)]
-    with _real_servers(ports), (directory / "engine.log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", *arguments], stderr=log, cwd=TREE)
+    with ExitStack() as stack:
+        stack.enter_context(_real_servers(ports))
+        log = stack.enter_context((directory / "engine.log").open("wb"))
+        ready = stack.enter_context(_notify_socket(directory / "notify"))
+        process = subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            stderr=log,
+            cwd=TREE,
+            env=os.environ | {"NOTIFY_SOCKET": ready.getsockname()},
+        )
         try:
+            assert ready.recv(100) == b"READY=1"
             yield Engine(process, directory, ports)
             process.send_signal(signal.SIGTERM)
             assert process.wait(10) == 0
@@ -88,6 +98,15 @@ def free_ports() -> tuple[int, int]:
     finally:
         for sock in socks:
             sock.close()
+
+
+@contextmanager
+def _notify_socket(path: Path) -> Iterator[socket.socket]:
+    """Where the engine says that it is ready, as it does to systemd."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(STARTED_TIMEOUT_S)
+        sock.bind(str(path))
+        yield sock
 
 
 @contextmanager
