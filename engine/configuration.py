@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import time
 from collections.abc import Callable
@@ -14,16 +13,17 @@ from engine.config.dump import dump
 from engine.config.history import History, HistoryError
 from engine.config.load import Loaded, load, parse, read_text
 from engine.config.problems import ConfigError
-from engine.config.save import ConflictError, SaveError, save
+from engine.config.save import ConflictError, SaveError, difference, save
 from engine.config.schema import Config
 from engine.control.api import Refused
 from engine.control.records import ConfigState, Revision
 from engine.deployment import Deployment, Prepared
 from engine.events import EventLog
+from engine.logs import set_log_level
 from engine.net.sockets import BindError
 from engine.net.transparent import PlumbingError
 
-RESTART_KEYS = ("control_socket", "control_group", "state_dir", "max_sessions", "max_open_sockets", "log_level")
+RESTART_KEYS = ("control_socket", "control_group", "state_dir", "max_open_sockets")
 
 log = logging.getLogger(__name__)
 
@@ -98,12 +98,12 @@ class Configuration:
             on_disk = await trio.to_thread.run_sync(read_text, self.path)
         except ConfigError as error:
             on_disk = "\n".join(error.lines()) + "\n"
-        difference = _difference(self.loaded.text, on_disk, "running", "on disk")
+        changed = difference(self.loaded.text, on_disk, "running", "on disk")
         return ConfigState(
             path=str(self.path),
             text=dump(self.loaded.config),
-            on_disk_differs=bool(difference),
-            difference=difference,
+            on_disk_differs=bool(changed),
+            difference=changed,
         )
 
     async def revisions(self, limit: int) -> list[Revision]:
@@ -119,7 +119,7 @@ class Configuration:
                 at=revision.at,
                 author=revision.author,
                 summary=revision.summary,
-                difference=_difference(
+                difference=difference(
                     earlier.text if earlier else "", revision.text, "before", f"revision {revision.number}"
                 ),
             )
@@ -152,6 +152,7 @@ class Configuration:
 
     async def _commit(self, loaded: Loaded, prepared: Prepared, author: str, summary: str) -> str:
         before, self.loaded = self.loaded, loaded
+        set_log_level(loaded.config.engine.log_level)
         await self._deployment.commit(prepared)
         await self._record(author, summary)
         waiting = [
@@ -170,10 +171,3 @@ class Configuration:
     def _refuse(self, message: str, details: list[str]) -> Refused:
         self._events.add("warning", "config-refused", f"{message}: {'; '.join(details)}")
         return Refused("invalid", message, details)
-
-
-def _difference(before: str, after: str, before_name: str, after_name: str) -> str:
-    lines = difflib.unified_diff(
-        before.splitlines(keepends=True), after.splitlines(keepends=True), before_name, after_name
-    )
-    return "".join(lines)

@@ -84,6 +84,7 @@ class Deployment:
     async def commit(self, prepared: Prepared) -> None:
         """Put a prepared configuration in force; sessions it does not concern go on untouched."""
         self.config = prepared.config
+        self._forwarder.table.max_sessions = self.config.engine.max_sessions
         self._sockets |= prepared.new_sockets
         wanted = {service.name for service in self.config.services}
         for name in self.services.keys() - wanted:
@@ -118,7 +119,15 @@ class Deployment:
     async def evacuate(self, service: Service, server: RealServer) -> int:
         """End a real server's sessions and persistence, so that its clients' next packets are steered anew."""
         service.persistence.forget_server(server)
-        return await self._end([session for session in self._sessions() if session.server is server])
+        return await self.end_sessions([session for session in self._sessions() if session.server is server])
+
+    async def end_sessions(self, sessions: list[Session]) -> int:
+        """End sessions, letting the forwarder work in between; returns how many."""
+        for number, session in enumerate(sessions, 1):
+            self._forwarder.table.close(session)
+            if number % CLOSED_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+        return len(sessions)
 
     def _add(self, config: ServiceConfig) -> None:
         servers = {server.name: _make_server(config, server) for server in config.real_servers}
@@ -133,7 +142,7 @@ class Deployment:
         old, service.config = service.config, config
         if _endpoints(old) != _endpoints(config):
             self._listen(service)
-            await self._end(self._sessions_of(service))
+            await self.end_sessions(self._sessions_of(service))
         if old.scheduler != config.scheduler:
             service.scheduler = self._make_scheduler(config)
         if (old.source, old.snat_addresses) != (config.source, config.snat_addresses):
@@ -173,7 +182,7 @@ class Deployment:
         self._stop_listening(service)
         for server in service.servers.values():
             self._probing.stop(server)
-        await self._end(self._sessions_of(service))
+        await self.end_sessions(self._sessions_of(service))
         del self.services[name]
 
     def _listen(self, service: Service) -> None:
@@ -194,14 +203,6 @@ class Deployment:
             for flow in session.flows:
                 self._forwarder.upstreams.close(flow)
                 flow.source = None
-
-    async def _end(self, sessions: list[Session]) -> int:
-        """End sessions, letting the forwarder work in between; returns how many."""
-        for number, session in enumerate(sessions, 1):
-            self._forwarder.table.close(session)
-            if number % CLOSED_AT_ONCE == 0:
-                await trio.lowlevel.checkpoint()
-        return len(sessions)
 
     def _make_scheduler(self, config: ServiceConfig) -> Scheduler:
         return make_scheduler(config.scheduler, key=self._secret, random=self._random)

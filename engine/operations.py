@@ -156,24 +156,25 @@ class Operations:
         }.get(admin_state or AdminState.ENABLED, "")
         return Change(done=done + effect, sessions=sessions if effect else 0)
 
-    def clear(self, client: str) -> Change:
+    async def clear(self, client: str) -> Change:
         """Forget the sessions and persistence of a client address or prefix; raises Refused."""
         network = _network(client)
-        cleared = self._sessions_of(network)
-        for session in cleared:
-            self._forwarder.table.close(session)
+        cleared = await self._deployment.end_sessions(await self._sessions_of(network))
         records = 0
         for service in self._deployment.services.values():
-            for record in [r for r in service.persistence if ip_network(r.client).overlaps(network)]:
-                service.persistence.forget(record)
-                records += 1
+            for some in slices(list(service.persistence)):
+                for record in some:
+                    if ip_network(record.client).overlaps(network):
+                        service.persistence.forget(record)
+                        records += 1
+                await trio.lowlevel.checkpoint()
         if not cleared and not records:
             raise Refused("not-found", f"nothing is known of {client}")
-        done = f"cleared {client}: {len(cleared)} sessions, {records} persistence records"
+        done = f"cleared {client}: {cleared} sessions, {records} persistence records"
         self._events.add("notice", "cleared", done, client=client)
-        return Change(done=done, sessions=len(cleared))
+        return Change(done=done, sessions=cleared)
 
-    def move(self, client: str, server: str) -> Change:
+    async def move(self, client: str, server: str) -> Change:
         """Send a client's next packets to another real server; raises Refused."""
         host = _one_host(client)
         services = [s for s in self._deployment.services.values() if server in s.servers and host in s.by_host]
@@ -183,12 +184,10 @@ class Operations:
         for service in services:
             if reason := ineligible(service, service.servers[server]):
                 raise Refused("invalid", f"{service.name}/{server} takes no new sessions: {reason}")
-        moved = 0
+        sessions = [session for service in services for session in service.by_host[host]]
         for service in services:
-            for session in list(service.by_host.get(host, ())):
-                self._forwarder.table.close(session)
-                moved += 1
             self._forwarder.table.remember(service, host, service.servers[server], trio.current_time())
+        moved = await self._deployment.end_sessions(sessions)
         done = f"{host} goes to {server} with its next packet: {moved} sessions end and must reconnect"
         self._events.add("notice", "moved", done, server=server, client=host)
         return Change(done=done, sessions=moved)
@@ -237,14 +236,12 @@ class Operations:
             raise Refused("not-found", f"service {service} has no real server {server!r}; real servers: {names}")
         return found.servers[server]
 
-    def _sessions_of(self, network: IPv4Network | IPv6Network) -> list[Session]:
-        hosts = [
-            sessions
-            for service in self._deployment.services.values()
-            for host, sessions in service.by_host.items()
-            if in_network(host, network)
-        ]
-        return [session for sessions in hosts for session in sessions]
+    async def _sessions_of(self, network: IPv4Network | IPv6Network) -> list[Session]:
+        found: list[Session] = []
+        for some in slices(list(self._forwarder.table.sessions.values())):
+            found += [session for session in some if in_network(session.host, network)]
+            await trio.lowlevel.checkpoint()
+        return found
 
 
 def _network(client: str) -> IPv4Network | IPv6Network:

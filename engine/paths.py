@@ -12,8 +12,9 @@ def default_control_socket() -> Path:
     """The control socket of root's engine, or of this user's."""
     if os.geteuid() == 0:
         return SYSTEM_CONTROL_SOCKET
-    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/ikeconsole-{os.geteuid()}"
-    return Path(runtime) / "ikeconsole" / "control.sock"
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    # Never below /tmp: anybody could be there first, under a name that is easy to guess.
+    return Path(runtime, "ikeconsole", "control.sock") if runtime else default_state_dir() / "control.sock"
 
 
 def default_state_dir() -> Path:

@@ -362,12 +362,12 @@ class FakeEngine:
         self.changes.append(("set_server", service, server, state, weight, author))
         return Change(done=f"{server} is now {state or weight}; 601 sessions stay", sessions=601)
 
-    def clear(self, client: str) -> Change:
+    async def clear(self, client: str) -> Change:
         self._fail()
         self.changes.append(("clear", client))
         return Change(done=f"forgot 2 sessions of {client}", sessions=2)
 
-    def move(self, client: str, server: str) -> Change:
+    async def move(self, client: str, server: str) -> Change:
         self._fail()
         self.changes.append(("move", client, server))
         return Change(done=f"{client} goes to {server} from its next packet on", sessions=1)

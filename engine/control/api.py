@@ -70,11 +70,11 @@ class EngineApi(Protocol):
         """Change a real server's admin state or weight, live and in the configuration file."""
         ...
 
-    def clear(self, client: str) -> Change:
+    async def clear(self, client: str) -> Change:
         """Forget the sessions and persistence of a client address or prefix."""
         ...
 
-    def move(self, client: str, server: str) -> Change:
+    async def move(self, client: str, server: str) -> Change:
         """Send a client's next packets to another real server of its service."""
         ...
 

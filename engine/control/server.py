@@ -271,9 +271,9 @@ async def _perform(api: EngineApi, call: calls.Call[Any], author: str) -> object
         case calls.SetServer(service=service, server=server, state=state, weight=weight):
             return await api.set_server(service, server, state=state, weight=weight, author=author)
         case calls.Clear(client=client):
-            return api.clear(client)
+            return await api.clear(client)
         case calls.Move(client=client, server=server):
-            return api.move(client, server)
+            return await api.move(client, server)
         case calls.Reload():
             return await api.reload(author)
         case calls.GetConfig():

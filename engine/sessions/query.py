@@ -6,12 +6,15 @@ import heapq
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Any
+from typing import Any, TypeVar
 
 from engine.sessions.session import Phase, Session
 
-SLICE = 2_000
+SLICE = 1_000
 SORTS = ("age", "idle", "client", "server", "service", "phase", "packets_in", "packets_out", "bytes_in", "bytes_out")
+
+
+Thing = TypeVar("Thing")
 
 
 class BadQuery(ValueError):
@@ -137,9 +140,9 @@ class Selection:
         return first(offset + limit, self._found, key=self._key)[offset:]
 
 
-def slices(sessions: list[Session]) -> Iterator[list[Session]]:
-    """Cut a list into pieces that take well under a millisecond each."""
-    return (sessions[start : start + SLICE] for start in range(0, len(sessions), SLICE))
+def slices(things: list[Thing]) -> Iterator[list[Thing]]:
+    """Cut a list into pieces that are looked through in a few milliseconds at most."""
+    return (things[start : start + SLICE] for start in range(0, len(things), SLICE))
 
 
 def _sort_key(sort: str, now_s: float) -> Callable[[Session], Any]:

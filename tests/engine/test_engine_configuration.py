@@ -61,9 +61,9 @@ async def test_a_reload_is_recorded_and_told(tmp_path: Path) -> None:
 @pytest.mark.trio
 async def test_what_only_a_restart_can_change_is_named(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
-        done = await w.engine.reload(service(), max_sessions=5, log_level="debug")
-        assert done == "reloaded from the file; restart the engine for max_sessions, log_level"
-        assert w.engine.operations.status().max_sessions == 200_000
+        done = await w.engine.reload(service(), max_open_sockets=5, max_sessions=7)
+        assert done == "reloaded from the file; restart the engine for max_open_sockets"
+        assert w.engine.operations.status().max_sessions == 7
 
 
 INVALID = [

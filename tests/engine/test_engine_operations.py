@@ -97,9 +97,9 @@ async def test_unknown_names_are_refused_with_those_that_exist(tmp_path: Path) -
         with refused("invalid", "enabled, drain, disabled"):
             await set_server(w, "a", state="sleepy")
         with refused("not-found", "servers: vpn/a, vpn/b"):
-            operations.move(CLIENT, "a")
+            await operations.move(CLIENT, "a")
         with refused("not-found", CLIENT):
-            operations.clear(CLIENT)
+            await operations.clear(CLIENT)
         with refused("not-found", "no session 17"):
             operations.session(17)
         assert w.engine.path.read_text() == before
@@ -128,7 +128,7 @@ async def test_a_change_of_nothing_is_refused(tmp_path: Path) -> None:
 async def test_a_moved_client_goes_to_the_server_it_was_moved_to(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         client = await w.connected()
-        change = w.engine.operations.move(CLIENT, "b")
+        change = await w.engine.operations.move(CLIENT, "b")
         assert change.sessions == 1
         assert await w.engine.sessions() == []
         (explained,) = w.engine.operations.explain(CLIENT)
@@ -145,7 +145,7 @@ async def test_a_moved_client_goes_to_the_server_it_was_moved_to(tmp_path: Path)
 async def test_a_move_holds_without_persistence_too(tmp_path: Path) -> None:
     async with world(tmp_path, service(persistence="none")) as w:
         client = await w.connected()
-        w.engine.operations.move(CLIENT, "a")
+        await w.engine.operations.move(CLIENT, "a")
         await client.connect()
         assert (await w.engine.session(client)).row.server == "a"
 
@@ -161,7 +161,7 @@ async def test_nobody_is_moved_to_a_server_that_takes_no_sessions(
     async with world(tmp_path, service(real_server=[real_server("a"), real_server("b", **settings)])) as w:
         client = await w.connected()
         with refused("invalid", f"vpn/b takes no new sessions: {reason}"):
-            w.engine.operations.move(CLIENT, "b")
+            await w.engine.operations.move(CLIENT, "b")
         assert (await w.engine.established(client)).row.server == "a"
 
 
@@ -171,7 +171,7 @@ async def test_a_move_that_one_of_two_services_refuses_moves_nobody(tmp_path: Pa
     async with world(tmp_path, service(), service("partners", at=PARTNERS, real_server=partners), servers="abc") as w:
         vpn, other = await w.connected(), await w.connected(at=PARTNERS)
         with refused("invalid", "partners/b"):
-            w.engine.operations.move(CLIENT, "b")
+            await w.engine.operations.move(CLIENT, "b")
         await vpn.echo()
         await other.echo()
         assert [row.server for row in await w.engine.sessions(sort="service")] == ["c", "a"]
@@ -181,7 +181,7 @@ async def test_a_move_that_one_of_two_services_refuses_moves_nobody(tmp_path: Pa
 async def test_clear_forgets_an_address_or_a_prefix_and_nobody_else(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         first, second = await w.connected(), await w.connected(OTHER_CLIENT)
-        change = w.engine.operations.clear(CLIENT)
+        change = await w.engine.operations.clear(CLIENT)
         assert (change.sessions, change.done) == (1, f"cleared {CLIENT}: 1 sessions, 1 persistence records")
         assert w.engine.events("cleared")[0].client == CLIENT
         (explained,) = w.engine.operations.explain(CLIENT)
@@ -190,7 +190,7 @@ async def test_clear_forgets_an_address_or_a_prefix_and_nobody_else(tmp_path: Pa
         await second.echo()
 
         await first.connect()
-        assert w.engine.operations.clear(f"{CLIENT}/24").sessions == 2
+        assert (await w.engine.operations.clear(f"{CLIENT}/24")).sessions == 2
         assert await w.engine.sessions() == []
         assert w.engine.operations.status().flows == w.engine.operations.status().open_sockets == 0
 
@@ -212,7 +212,7 @@ async def test_bad_questions_are_refused_with_what_to_write(tmp_path: Path) -> N
         with refused("invalid", "one client address"):
             operations.explain("10.0.0.0/8")
         with refused("invalid", "one client address"):
-            operations.move("10.0.0.0/8", "a")
+            await operations.move("10.0.0.0/8", "a")
 
 
 @pytest.mark.trio

@@ -28,7 +28,7 @@ def test_roots_engine_is_where_the_system_looks_for_it(monkeypatch: pytest.Monke
 
 
 def test_a_users_engine_is_in_the_users_own_directories(as_user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "1234" in str(paths.default_control_socket())
+    assert paths.default_control_socket() == as_user / ".local" / "state" / "ikeconsole" / "control.sock"
     assert paths.default_state_dir() == as_user / ".local" / "state" / "ikeconsole"
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1234")
     monkeypatch.setenv("XDG_STATE_HOME", "/home/someone/state")

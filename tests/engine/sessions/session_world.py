@@ -304,6 +304,7 @@ def audit(world: World) -> None:
     assert len(sessions) <= table.max_sessions
     assert all(session.phase is not Phase.CLOSED for session in sessions)
     assert table.half_open == {session.number: session for session in sessions if session.half_open}
+    assert table.asleep == {session.number: session for session in sessions if session.phase is Phase.IDLE}
 
     flows = [flow for by_client in service.flows.values() for flow in by_client.values()]
     assert table.flow_count == len(flows)

@@ -249,6 +249,21 @@ def test_full_table_of_established_sessions_refuses() -> None:
     audit(world)
 
 
+def test_longest_asleep_gives_way_when_nothing_is_half_open() -> None:
+    """A session without traffic for minutes must not keep a new client out: the one asleep longest goes."""
+    world = World(max_sessions=3)
+    first = world.connect("198.51.100.1", 1)
+    world.later(10)
+    second = world.connect("198.51.100.2", 2)
+    world.later(400)
+    awake = world.connect("198.51.100.3", 3)
+    assert [session.phase for session in (first, second, awake)] == [Phase.IDLE, Phase.IDLE, Phase.ESTABLISHED]
+    assert world.client_sends((ALICE, 500), IKE, init(4)) is not None
+    assert first.phase is Phase.CLOSED
+    assert world.sessions()[:2] == [second, awake]
+    audit(world)
+
+
 def test_flood_leaves_nothing_behind() -> None:
     """Thousands of clients that never come back cost what the table holds, not what passed through it."""
     world = World(max_sessions=50, max_records=20)
