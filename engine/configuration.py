@@ -153,14 +153,15 @@ class Configuration:
     async def _commit(self, loaded: Loaded, prepared: Prepared, author: str, summary: str) -> str:
         before, self.loaded = self.loaded, loaded
         set_log_level(loaded.config.engine.log_level)
-        await self._deployment.commit(prepared)
+        ended = await self._deployment.commit(prepared)
         await self._record(author, summary)
         waiting = [
             key for key in RESTART_KEYS if getattr(before.config.engine, key) != getattr(loaded.config.engine, key)
         ]
+        moving = f"; {ended} sessions end, their clients go on elsewhere" if ended else ""
         restart = f"; restart the engine for {', '.join(waiting)}" if waiting else ""
-        self._events.add("notice", "config-applied", f"{summary} (by {author}){restart}")
-        return f"{summary}{restart}"
+        self._events.add("notice", "config-applied", f"{summary} (by {author}){moving}{restart}")
+        return f"{summary}{moving}{restart}"
 
     async def _record(self, author: str, summary: str) -> None:
         try:

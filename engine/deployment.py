@@ -29,6 +29,8 @@ from engine.sessions.session import Session
 CLOSED_AT_ONCE = 500
 """Sessions ended between two turns of the forwarder."""
 
+RECORDS_AT_ONCE = 2_000
+
 Endpoint = tuple[str, int]
 
 
@@ -69,6 +71,10 @@ class Deployment:
                 for endpoint in _endpoints(service):
                     if endpoint not in self._sockets and endpoint not in prepared.new_sockets:
                         prepared.new_sockets[endpoint] = sockets.listener(*endpoint)
+                in_force = self.services.get(service.name)
+                if in_force is None or in_force.config.snat_addresses != service.snat_addresses:
+                    for address in _pool(service):
+                        sockets.check_local(address)
             await self._return_path.follow(_returning(self.config) | _returning(config))
         except BaseException:
             await self.discard(prepared)
@@ -81,26 +87,28 @@ class Deployment:
             sock.close()
         await self._return_path.follow(_returning(self.config))
 
-    async def commit(self, prepared: Prepared) -> None:
-        """Put a prepared configuration in force; sessions it does not concern go on untouched."""
+    async def commit(self, prepared: Prepared) -> int:
+        """Put a prepared configuration in force; returns how many sessions it ended, the others go on untouched."""
         self.config = prepared.config
         self._forwarder.table.max_sessions = self.config.engine.max_sessions
         self._sockets |= prepared.new_sockets
         wanted = {service.name for service in self.config.services}
+        ended = 0
         for name in self.services.keys() - wanted:
-            await self._remove(name)
+            ended += await self._remove(name)
         for config in self.config.services:
             if (service := self.services.get(config.name)) and _endpoints(service.config) != _endpoints(config):
                 self._stop_listening(service)
         for config in self.config.services:
             if service := self.services.get(config.name):
-                await self._update(service, config)
+                ended += await self._update(service, config)
             else:
                 self._add(config)
-        used = {endpoint for service in self.config.services for endpoint in _endpoints(service)}
+        used = self._forwarder.endpoints = frozenset(e for service in self.config.services for e in _endpoints(service))
         for endpoint in self._sockets.keys() - used:
             self._sockets.pop(endpoint).close()
         await self._return_path.follow(_returning(self.config))
+        return ended
 
     async def close(self) -> None:
         """End every session and take sockets and return path away."""
@@ -111,6 +119,11 @@ class Deployment:
         self._sockets.clear()
         await self._return_path.close()
         self._forwarder.upstreams.close_all()
+
+    def expire(self, now_s: float) -> None:
+        """Forget the persistence records that are due, a bounded number."""
+        for service in self.services.values():
+            service.persistence.expire(service.config.persistence_timeout_s, now_s, RECORDS_AT_ONCE)
 
     def kernel_drops(self, service: Service) -> int:
         """Datagrams of clients that the kernel dropped because the engine did not keep up."""
@@ -138,11 +151,12 @@ class Deployment:
         for server in servers.values():
             self._probing.start(service, server)
 
-    async def _update(self, service: Service, config: ServiceConfig) -> None:
+    async def _update(self, service: Service, config: ServiceConfig) -> int:
+        ended = 0
         old, service.config = service.config, config
         if _endpoints(old) != _endpoints(config):
             self._listen(service)
-            await self.end_sessions(self._sessions_of(service))
+            ended += await self.end_sessions(self._sessions_of(service))
         if old.scheduler != config.scheduler:
             service.scheduler = self._make_scheduler(config)
         if (old.source, old.snat_addresses) != (config.source, config.snat_addresses):
@@ -150,40 +164,44 @@ class Deployment:
             self._change_sources(service)
         if (old.persistence, old.persistence_prefix) != (config.persistence, config.persistence_prefix):
             service.persistence.clear()
-        await self._update_servers(service, old)
+        return ended + await self._update_servers(service, old)
 
-    async def _update_servers(self, service: Service, old: ServiceConfig) -> None:
+    async def _update_servers(self, service: Service, old: ServiceConfig) -> int:
         config = service.config
-        before, service.servers = service.servers, {}
+        before, after, emptied = service.servers, dict[str, RealServer](), []
         for wanted in config.real_servers:
             server = before.get(wanted.name)
             if server is None or (server.address, server.ports) != (str(wanted.address), _ports(config, wanted)):
-                service.servers[wanted.name] = _make_server(config, wanted)
+                after[wanted.name] = _make_server(config, wanted)
                 continue
-            del before[wanted.name]
-            service.servers[wanted.name] = server
-            was, server.config = server.config.state, wanted
+            after[wanted.name] = server
+            if wanted.state is AdminState.DISABLED and server.config.state is not AdminState.DISABLED:
+                emptied.append(server)
+            server.config = wanted
             server.health.fall, server.health.rise = config.health.fall, config.health.rise
-            if was is not AdminState.DISABLED and wanted.state is AdminState.DISABLED:
-                await self.evacuate(service, server)
-        for server in before.values():
+        service.servers = after
+        removed = [server for name, server in before.items() if after.get(name) is not server]
+        for server in removed:
             self._probing.stop(server)
-            await self.evacuate(service, server)
-        for server in service.servers.values():
+            service.keep_counters_of(server)
+        for server in after.values():
             if old.health.type is not config.health.type:
                 # What another question found says nothing about this one.
                 server.health = _unknown_health(config)
             if _probing_settings(old) != _probing_settings(config):
                 self._probing.stop(server)
             self._probing.start(service, server)
+        return sum([await self.evacuate(service, server) for server in emptied + removed])
 
-    async def _remove(self, name: str) -> None:
+    async def _remove(self, name: str) -> int:
         service = self.services[name]
         self._stop_listening(service)
         for server in service.servers.values():
             self._probing.stop(server)
-        await self.end_sessions(self._sessions_of(service))
+        ended = await self.end_sessions(self._sessions_of(service))
+        service.persistence.clear()
         del self.services[name]
+        return ended
 
     def _listen(self, service: Service) -> None:
         for port, endpoint in zip(Port, _endpoints(service.config), strict=True):

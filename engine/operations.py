@@ -76,6 +76,7 @@ class Operations:
             max_sessions=table.max_sessions,
             open_sockets=len(upstreams),
             max_open_sockets=upstreams.max_open,
+            sockets_taken_back=upstreams.closed_for_room,
             memory_bytes=reports.memory_bytes(),
             services=[
                 reports.service_status(service, self._deployment.kernel_drops(service))
@@ -150,11 +151,9 @@ class Operations:
         summary = f"{service}/{server}: {', '.join(parts)}"
         change = partial(edit.set_server, service=service, server=server, state=admin_state, weight=weight)
         done = await self._configuration.edit(change, author, summary)
-        effect = {
-            AdminState.DRAIN: f"; {sessions} sessions stay until they end, new clients go to other servers",
-            AdminState.DISABLED: f"; {sessions} sessions move when their clients next speak",
-        }.get(admin_state or AdminState.ENABLED, "")
-        return Change(done=done + effect, sessions=sessions if effect else 0)
+        if admin_state is AdminState.DRAIN:
+            done += f"; {sessions} sessions stay until they end, new clients go to other servers"
+        return Change(done=done, sessions=sessions if admin_state in (AdminState.DRAIN, AdminState.DISABLED) else 0)
 
     async def clear(self, client: str) -> Change:
         """Forget the sessions and persistence of a client address or prefix; raises Refused."""

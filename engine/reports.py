@@ -61,10 +61,10 @@ def service_status(service: Service, kernel_drops: int) -> ServiceStatus:
         persistence_records=len(service.persistence),
         new_sessions=service.new_sessions,
         traffic=Traffic(
-            packets_in=sum(server.packets_in for server in servers),
-            bytes_in=sum(server.bytes_in for server in servers),
-            packets_out=sum(server.packets_out for server in servers),
-            bytes_out=sum(server.bytes_out for server in servers),
+            packets_in=service.ended_packets_in + sum(server.packets_in for server in servers),
+            bytes_in=service.ended_bytes_in + sum(server.bytes_in for server in servers),
+            packets_out=service.ended_packets_out + sum(server.packets_out for server in servers),
+            bytes_out=service.ended_bytes_out + sum(server.bytes_out for server in servers),
         ),
         drops=dict(service.drops) | ({"receive-buffer-full": kernel_drops} if kernel_drops else {}),
         servers=[

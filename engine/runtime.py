@@ -78,7 +78,7 @@ async def serve_forever(
             async with trio.open_nursery() as control:
                 await _start(control, settings, configuration, operations)
                 nursery.start_soon(pump.run)
-                nursery.start_soon(_expire, forwarder)
+                nursery.start_soon(_expire, forwarder, deployment)
                 events.add("notice", "started", f"engine started with {loaded.path}")
                 _spare_garbage_collector()
                 task_status.started(operations)
@@ -112,11 +112,12 @@ async def _serve_control(operations: Operations, path: Path, group: str, task_st
     await serve(operations, path, group=group, task_status=task_status)
 
 
-async def _expire(forwarder: Forwarder) -> None:
+async def _expire(forwarder: Forwarder, deployment: Deployment) -> None:
     while True:
         await trio.sleep(EXPIRY_TICK_S)
         while forwarder.table.expire(trio.current_time(), EXPIRED_AT_ONCE):
             await trio.lowlevel.checkpoint()
+        deployment.expire(trio.current_time())
         forwarder.upstreams.close_idle(trio.current_time(), SOCKET_IDLE_S, SOCKETS_LOOKED_AT)
 
 

@@ -37,6 +37,8 @@ def load(path: Path) -> Loaded:
 def read_text(path: Path) -> str:
     """The text of the file at `path`; raises `ConfigError` when it cannot be read."""
     try:
+        if path.is_fifo():
+            raise _unusable(path, "is a pipe: name a configuration file with -c")
         with path.open("rb") as file:
             content = file.read(MAX_SIZE_BYTES + 1)
     except OSError as error:

@@ -114,6 +114,8 @@ class EngineStatus(Record, frozen=True):
     max_sessions: int
     open_sockets: int
     max_open_sockets: int
+    sockets_taken_back: int
+    """Upstream sockets closed under flows that still had traffic, because no more may be open."""
     memory_bytes: int
     services: list[ServiceStatus]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Protocol
 
 from engine.net.batches import Slots, from_raw
 from engine.net.errors import send_failure
 from engine.net.outbox import Outbox
-from engine.net.snat import source_for
+from engine.net.snat import sources_for
 from engine.net.starvation import Starvation
 from engine.net.upstreams import Upstreams
 from engine.sessions import tracking
@@ -45,6 +46,8 @@ class Forwarder:
         self.upstreams = Upstreams(max_open_sockets)
         self.listeners: dict[tuple[str, Port], Listening] = {}
         """By service name and port."""
+        self.endpoints: frozenset[tuple[str, int]] = frozenset()
+        """(address, port) of every listener: no client has these."""
         self._starvation = starvation
 
     def release(self, flow: Flow) -> None:
@@ -127,8 +130,12 @@ class Forwarder:
         service = listener.service
         if kind is Kind.KEEPALIVE:
             raise Unsteerable("keepalive-without-flow")
+        client = from_raw(peer)
+        if not client[1] or client[:2] in self.endpoints or service.server_at(client):
+            # Nobody to answer, or the answer would come back here as the next client's datagram.
+            raise Unsteerable("impossible-source")
         taken = service.new_sessions
-        flow = steer(self.table, service, listener.port, from_raw(peer), header, now_s)
+        flow = steer(self.table, service, listener.port, client, header, now_s)
         if service.starved and service.new_sessions > taken:
             self._starvation.ends(service)
         self.adopt(listener, peer, flow)
@@ -150,8 +157,17 @@ class Forwarder:
                 tracking.tunnel_alive(self.table, flow, from_server=True)
 
     def _open(self, flow: Flow) -> None:
-        session = flow.newest_session
-        self.upstreams.open(flow, source_for(session, flow.service.snat_pool))
+        session = flow.sessions[-1]
+        for source in sources_for(session, flow.service.snat_pool):
+            try:
+                self.upstreams.open(flow, source)
+                break
+            except OSError as error:
+                if error.errno != errno.EADDRNOTAVAIL:
+                    raise
+                flow.service.drops["source-address-lost"] += 1
+        else:
+            raise OSError(errno.EADDRNOTAVAIL, "no source address is left")
         if flow.service.is_snat and flow.source is not None:
             self.table.use_source(session, flow.source[0])
 

@@ -6,13 +6,17 @@ from collections.abc import Sequence
 
 from engine.sessions.session import Session
 
+ANY_ADDRESS = ""
+"""Leaves the choice to the route."""
 
-def source_for(session: Session, pool: Sequence[str]) -> str:
-    """The address for a session's flows: the one it has, else the pool's least used one at its real server.
 
-    Servers limit the IKE SAs that they accept from one address. Empty: the route's own address.
+def sources_for(session: Session, pool: Sequence[str]) -> list[str]:
+    """The addresses to try for a session's flows, best first: the one it has, then the least used at its real server.
+
+    Servers limit the IKE SAs that they accept from one address.
     """
-    if session.source_address or not pool:
-        return session.source_address
     use = session.server.source_use
-    return min(pool, key=lambda address: use[address])
+    by_use = sorted(pool, key=lambda address: use[address])
+    if not session.source_address:
+        return by_use or [ANY_ADDRESS]
+    return [session.source_address, *(address for address in by_use if address != session.source_address)]

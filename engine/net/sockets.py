@@ -90,6 +90,19 @@ def catch_all(family: socket.AddressFamily) -> socket.socket:
     return sock
 
 
+def check_local(host: str) -> None:
+    """Make sure that an address can be a source.
+
+    Raises:
+        BindError: it is not this machine's.
+    """
+    with socket.socket(family_of(host), socket.SOCK_DGRAM) as sock:
+        try:
+            sock.bind((host, 0))
+        except OSError as error:
+            raise BindError(_why_not_bound(error, host, 0)) from error
+
+
 def make_transparent(sock: socket.socket) -> None:
     """Let a socket use addresses that are not this machine's (ip(7), IP_TRANSPARENT)."""
     if sock.family == socket.AF_INET6:

@@ -84,5 +84,5 @@ class Upstreams:
         oldest = list(islice(self.flows.items(), LOOKED_AT_FOR_ROOM))
         for fd, _ in oldest:
             self.flows.move_to_end(fd)
-        self.close(min((flow for _, flow in oldest), key=lambda flow: flow.last_seen_s))
+        self.close(min((flow for _, flow in oldest), key=lambda flow: (flow.settled, flow.last_seen_s)))
         self.closed_for_room += 1

@@ -1,58 +1,86 @@
-"""Deadlines of flows, sessions and persistence records, looked at only when they are due."""
+"""Deadlines of flows and sessions, looked at only when they are due."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from math import ceil
 from typing import Any
-from weakref import WeakKeyDictionary
 
 Check = Callable[[Any, float], float | None]
 """Given a thing and the time in seconds, ends the thing if that is due; says when to look again, or None."""
+
+SMALLEST_WASTE = 64
+
+
+class _Second:
+    """What is to be looked at in one second; gives memory back when most of it was discarded."""
+
+    __slots__ = ("checks", "pushes")
+
+    def __init__(self) -> None:
+        self.checks: dict[Hashable, Check] = {}
+        self.pushes = 0
+
+    def push(self, thing: Hashable, check: Check) -> None:
+        self.checks[thing] = check
+        self.pushes += 1
+
+    def discard(self, thing: Hashable) -> None:
+        del self.checks[thing]
+        # A dict never shrinks by itself, and nothing is pushed to a second once its turn to fill is over.
+        if self.pushes > 2 * len(self.checks) + SMALLEST_WASTE:
+            self.checks = dict(self.checks)
+            self.pushes = len(self.checks)
 
 
 class ExpiryQueue:
     """Things by the second in which they may end.
 
     Traffic never touches the queue: a check that is due finds the real deadline and the thing goes back if that lies
-    ahead, so each costs one look a timeout. Things are held once and weakly: one that ends early leaves nothing
-    behind, however many come and go within a timeout.
+    ahead, so each costs one look a timeout. Each thing is held once, until its check says that it is over or it is
+    discarded.
     """
 
     def __init__(self) -> None:
-        self._second_of: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
-        self._things: dict[int, WeakKeyDictionary[Any, Check]] = {}
-        self._seconds: list[int] = []
+        self._second_of: dict[Hashable, int] = {}
+        self._seconds: dict[int, _Second] = {}
+        self._order: list[int] = []
 
     def __len__(self) -> int:
         return len(self._second_of)
 
-    def push(self, due_s: float, thing: object, check: Check) -> None:
+    def push(self, due_s: float, thing: Hashable, check: Check) -> None:
         """Look at a thing no earlier than `due_s`, or when it was to be looked at anyway if that is sooner."""
-        second = ceil(due_s)
+        number = ceil(due_s)
         waiting = self._second_of.get(thing)
         if waiting is not None:
-            if waiting <= second:
+            if waiting <= number:
                 return
-            del self._things[waiting][thing]
-        things = self._things.get(second)
-        if things is None:
-            things = self._things[second] = WeakKeyDictionary()
-            heapq.heappush(self._seconds, second)
-        things[thing] = check
-        self._second_of[thing] = second
+            self._seconds[waiting].discard(thing)
+        second = self._seconds.get(number)
+        if second is None:
+            second = self._seconds[number] = _Second()
+            heapq.heappush(self._order, number)
+        second.push(thing, check)
+        self._second_of[thing] = number
+
+    def discard(self, thing: Hashable) -> None:
+        """Never look at a thing again."""
+        number = self._second_of.pop(thing, None)
+        if number is not None:
+            self._seconds[number].discard(thing)
 
     def run(self, now_s: float, limit: int) -> bool:
         """Make the checks that are due, `limit` at most; says whether more may be waiting."""
         for _ in range(limit):
-            if not self._seconds or self._seconds[0] > now_s:
+            if not self._order or self._order[0] > now_s:
                 return False
-            try:
-                thing, check = self._things[self._seconds[0]].popitem()
-            except KeyError:
-                del self._things[heapq.heappop(self._seconds)]
+            checks = self._seconds[self._order[0]].checks
+            if not checks:
+                del self._seconds[heapq.heappop(self._order)]
                 continue
+            thing, check = checks.popitem()
             del self._second_of[thing]
             again_s = check(thing, now_s)
             if again_s is not None:

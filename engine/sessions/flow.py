@@ -71,6 +71,7 @@ class Flow:
         "last_in_s",
         "last_out_s",
         "listener",
+        "owner",
         "packets_in",
         "packets_out",
         "peer",
@@ -91,6 +92,9 @@ class Flow:
         self.client = client
         self.server = server
         self.sessions: list[Session] = []
+        """Oldest first."""
+        self.owner: Session | None = None
+        """The session that its ESP is taken to belong to: the newest that was set up, else the newest."""
         self.settled = False
         self.upstream: Upstream | None = None
         self.send: Callable[[memoryview], int] | None = None
@@ -118,18 +122,19 @@ class Flow:
         timeouts = self.service.config.timeouts
         return timeouts.ike_idle_s if self.port is Port.IKE else timeouts.nat_t_idle_s
 
-    @property
-    def newest_session(self) -> Session:
-        """The session that ESP on this flow is taken to belong to."""
-        return self.sessions[-1]
-
     def settle(self) -> None:
-        """Work out again whether every datagram must be looked at."""
-        for session in self.sessions:
+        """Work out again whether every datagram must be looked at, and which session owns the flow."""
+        self.settled = True
+        owner = self.sessions[-1] if self.sessions else None
+        for session in reversed(self.sessions):
             if session.half_open:
                 self.settled = False
-                return
-        self.settled = True
+            elif owner is not None and owner.half_open:
+                owner = session
+        if owner is not self.owner:
+            if self.owner is not None:
+                self.owner.take_leave_of(self)
+            self.owner = owner
 
 
 def format_address(address: SocketAddress) -> str:

@@ -49,16 +49,18 @@ class PersistenceTable:
         record = self._records.get(client)
         return record if record is not None and record.expires_s(timeout_s, now_s) > now_s else None
 
-    def remember(self, client: str, server: RealServer, now_s: float) -> tuple[PersistenceRecord, bool]:
-        """Point a client network at a server; says whether the record is new."""
+    def remember(self, client: str, server: RealServer, now_s: float) -> PersistenceRecord:
+        """Point a client network at a server."""
         if record := self._records.get(client):
             record.server = server
             record.last_used_s = now_s
-            return record, False
+            if client in self._unused:
+                self._unused.move_to_end(client)
+            return record
         if len(self._records) >= self.max_records:
             self._make_room()
         record = self._records[client] = self._unused[client] = PersistenceRecord(client, server, now_s)
-        return record, True
+        return record
 
     def take(self, record: PersistenceRecord) -> None:
         """Note that one more flow of the client began."""
@@ -78,6 +80,18 @@ class PersistenceTable:
         if self.holds(record):
             del self._records[record.client]
             self._unused.pop(record.client, None)
+
+    def expire(self, timeout_s: float, now_s: float, limit: int) -> None:
+        """Drop what has expired, `limit` records at most.
+
+        Those without flows stand in the order in which they were left, so the first ones expire first, give or take an
+        idle timeout: `get` never returns an expired one anyway.
+        """
+        for _ in range(limit):
+            record = next(iter(self._unused.values()), None)
+            if record is None or record.expires_s(timeout_s, now_s) > now_s:
+                return
+            self.forget(record)
 
     def clear(self) -> None:
         """Drop every record."""

@@ -36,7 +36,7 @@ def totals(session: Session) -> Totals:
     packets_in, bytes_in = session.ended_packets_in, session.ended_bytes_in
     packets_out, bytes_out = session.ended_packets_out, session.ended_bytes_out
     for flow in session.flows:
-        if flow.newest_session is session:
+        if flow.owner is session:
             packets_in += flow.packets_in
             bytes_in += flow.bytes_in
             packets_out += flow.packets_out

@@ -37,6 +37,10 @@ class Service:
         self.by_host: dict[str, list[Session]] = {}
         self.drops: Counter[str] = Counter()
         self.new_sessions = 0
+        self.ended_packets_in = 0
+        self.ended_bytes_in = 0
+        self.ended_packets_out = 0
+        self.ended_bytes_out = 0
         self.starved = False
         """New clients were turned away, and none has been taken since."""
 
@@ -49,6 +53,13 @@ class Service:
     def is_snat(self) -> bool:
         """Whether real servers see an address of the balancer instead of the client's."""
         return self.config.source is Source.SNAT
+
+    def keep_counters_of(self, server: RealServer) -> None:
+        """Carry over what passed through a real server that is no longer configured: totals never go back."""
+        self.ended_packets_in += server.packets_in
+        self.ended_bytes_in += server.bytes_in
+        self.ended_packets_out += server.packets_out
+        self.ended_bytes_out += server.bytes_out
 
     def server_at(self, address: SocketAddress) -> tuple[RealServer, Port] | None:
         """The real server and port that a datagram from an address comes from."""

@@ -130,13 +130,15 @@ class Session:
         """When anything of it was last seen, on any flow it owns."""
         latest = self.last_seen_s
         for flow in self.flows:
-            if flow.newest_session is self:
+            if flow.owner is self:
                 latest = max(latest, flow.last_seen_s)
         return latest
 
-    def keep_counters_of(self, flow: Flow) -> None:
-        """Carry over what passed on a flow that ends or that another session takes over."""
+    def take_leave_of(self, flow: Flow) -> None:
+        """Carry over what passed on a flow that ends or gets another owner."""
+        self.last_seen_s = max(self.last_seen_s, flow.last_seen_s)
         self.ended_packets_in += flow.packets_in
         self.ended_bytes_in += flow.bytes_in
         self.ended_packets_out += flow.packets_out
         self.ended_bytes_out += flow.bytes_out
+        flow.packets_in = flow.bytes_in = flow.packets_out = flow.bytes_out = 0

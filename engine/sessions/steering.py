@@ -67,7 +67,6 @@ def steer(
         raise Unsteerable("table-full") from None
     if header is not None:
         table.bind_spis(session, header.spi_i, header.spi_r)
-        table.close_deleted(session)
     return table.add_flow(session, port, client, now_s)
 
 
@@ -142,7 +141,7 @@ def _followed(service: Service, port: Port, client: SocketAddress, begins: bool)
         return sibling.server if sibling else None
     if port is Port.IKE and client[1] == CLIENT_IKE_PORT:
         flow = service.flows[Port.NAT_T].get((client[0], CLIENT_NAT_T_PORT, *client[2:]))
-        if flow is not None and _stays(service, flow.server) and not flow.newest_session.anonymous:
+        if flow is not None and _stays(service, flow.server) and not flow.sessions[-1].anonymous:
             return flow.server
     return None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import partial
 from itertools import count
 
 from engine.config.schema import PersistenceKind
@@ -85,15 +84,10 @@ class SessionTable:
         return flow
 
     def attach(self, session: Session, flow: Flow) -> None:
-        """Let a flow carry one more session, which its ESP is from now on taken to belong to.
+        """Let a flow carry one more session.
 
         Of very many half-open ones the first gives way: anybody can begin them, and each slows every later message.
         """
-        if flow.sessions:
-            previous = flow.newest_session
-            previous.keep_counters_of(flow)
-            previous.last_seen_s = previous.last_activity_s()
-            flow.packets_in = flow.bytes_in = flow.packets_out = flow.bytes_out = 0
         flow.sessions.append(session)
         session.flows.append(flow)
         if session.phase is Phase.IDLE:
@@ -136,11 +130,7 @@ class SessionTable:
     def remember(self, service: Service, host: str, server: RealServer, now_s: float) -> PersistenceRecord:
         """Point a client's persistence record at a server."""
         network = client_network(host, service.config.persistence_prefix)
-        record, new = service.persistence.remember(network, server, now_s)
-        if new:
-            due_s = record.expires_s(service.config.persistence_timeout_s, now_s)
-            self._expiry.push(due_s, record, partial(self._check_record, service))
-        return record
+        return service.persistence.remember(network, server, now_s)
 
     def use_source(self, session: Session, address: str) -> None:
         """Note which address stands for the client towards the real server (snat); empty: none does."""
@@ -165,19 +155,18 @@ class SessionTable:
         self._release_source(session)
         for flow in session.flows:
             flow.sessions.remove(session)
-            if flow.sessions:
-                flow.settle()
-            else:
+            flow.settle()
+            if not flow.sessions:
                 self._end(flow)
         session.flows.clear()
+        self._expiry.discard(session)
 
     def drop_flow(self, flow: Flow) -> None:
         """End a flow; a session left without any sleeps if it was established, else it ends."""
         carried = flow.sessions.copy()
-        carried[-1].keep_counters_of(flow)
+        flow.sessions.clear()
+        flow.settle()
         for session in carried:
-            session.last_seen_s = session.last_activity_s()
-            flow.sessions.remove(session)
             session.flows.remove(flow)
             if session.flows:
                 continue
@@ -193,10 +182,11 @@ class SessionTable:
         self._expiry.push(due_s, session, self._check_session)
 
     def close_deleted(self, successor: Session) -> None:
-        """End what a client's new session replaces: sessions deleted as far as anyone can see."""
-        for session in tuple(successor.service.by_host[successor.host]):
-            if session is not successor and session.deleted_s and session.quiet_since_deletion:
-                self.close(session)
+        """End what a new session on the same flow replaces: sessions deleted as far as anyone can see."""
+        for flow in tuple(successor.flows):
+            for session in tuple(flow.sessions):
+                if session is not successor and session.deleted_s and session.quiet_since_deletion:
+                    self.close(session)
 
     def expire(self, now_s: float, limit: int) -> bool:
         """End what is due, looking at `limit` things at most; says whether more is waiting."""
@@ -241,23 +231,15 @@ class SessionTable:
         due_s = session.last_activity_s() + timeouts.spi_binding_s
         if due_s > now_s:
             return due_s
-        if any(flow.newest_session is session for flow in session.flows):
+        if any(flow.owner is session for flow in session.flows):
             return now_s + timeouts.spi_binding_s
         self.close(session)
-        return None
-
-    def _check_record(self, service: Service, record: PersistenceRecord, now_s: float) -> float | None:
-        if not service.persistence.holds(record):
-            return None
-        due_s = record.expires_s(service.config.persistence_timeout_s, now_s)
-        if due_s > now_s:
-            return due_s
-        service.persistence.forget(record)
         return None
 
     def _end(self, flow: Flow) -> None:
         del flow.service.flows[flow.port][flow.client]
         self.flow_count -= 1
+        self._expiry.discard(flow)
         if flow.persistence is not None:
             flow.service.persistence.leave(flow.persistence, flow.last_seen_s)
         self._release(flow)

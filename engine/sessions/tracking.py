@@ -74,7 +74,7 @@ def tunnel_alive(table: SessionTable, flow: Flow, *, from_server: bool) -> None:
     Either follows a finished IKE_AUTH only. Where no IKE message was ever seen, as after a restart, only the real
     server's word counts: anybody can send an ESP packet.
     """
-    session = flow.newest_session
+    session = flow.sessions[-1]
     finished = from_server if session.anonymous else session.auth_accepted
     if session.half_open and finished:
         table.set_phase(session, Phase.ESTABLISHED)

@@ -79,6 +79,12 @@ def _facts(engine: EngineStatus) -> Iterator[Text]:
         f"flows {grouped(engine.flows)}   memory {si(engine.memory_bytes)}B",
         "dim",
     )
+    if engine.sockets_taken_back:
+        yield Text(
+            f"{grouped(engine.sockets_taken_back)} sockets taken back from flows with traffic: "
+            "raise the file limit (LimitNOFILE) or max_open_sockets",
+            "yellow",
+        )
     for service in engine.services:
         if drops := {reason: count for reason, count in service.drops.items() if count}:
             counted = ", ".join(f"{printable(reason)} {grouped(count)}" for reason, count in drops.items())

@@ -45,7 +45,7 @@ async def test_a_disabled_server_loses_its_clients_to_others_until_it_is_enabled
         client = await w.connected()
         change = await set_server(w, "a", state="disabled")
         assert change.sessions == 1
-        assert "1 sessions move when their clients next speak" in change.done
+        assert "1 sessions end, their clients go on elsewhere" in change.done
         assert await w.engine.sessions() == []
         assert w.engine.service().persistence_records == 0
         assert not await client.is_known()

@@ -212,7 +212,16 @@ def test_pool_address_that_is_not_there_is_counted() -> None:
     with gateway(servers=1, snat_addresses=["203.0.113.99"]) as gate:
         client = gate.client()
         client.send(IKE, init(1))
-        assert gate.service.drops == {"no-source-port": 1}
+        assert gate.service.drops == {"source-address-lost": 1, "no-source-port": 1}
+
+
+def test_lost_pool_address_costs_no_client_its_tunnel() -> None:
+    """An address that the machine has lost is passed over, though it is always the one least used."""
+    with gateway(servers=1, snat_addresses=["203.0.113.99", "127.0.0.1"]) as gate:
+        for number in range(1, 4):
+            connect(gate, gate.client(), number)
+        assert gate.service.drops["source-address-lost"] >= 3
+        assert gate.service.drops["no-source-port"] == 0
 
 
 def test_one_flooding_client_does_not_starve_another() -> None:

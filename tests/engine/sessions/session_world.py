@@ -194,6 +194,7 @@ class World:
         self.now_s += by_s
         while self.table.expire(self.now_s, 100):
             pass
+        self.service.persistence.expire(self.service.config.persistence_timeout_s, self.now_s, 1_000)
 
     def configure(self, name: str, **changes: Any) -> None:
         """Change a real server's configuration, without the consequences that the deployment draws."""

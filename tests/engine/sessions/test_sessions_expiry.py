@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gc
+from sys import getsizeof
 
 from engine.config.schema import PersistenceKind, Timeouts
 from engine.sessions.expiry import ExpiryQueue
@@ -75,14 +75,22 @@ def test_queue_works_in_portions_and_says_whether_more_waits() -> None:
     assert len(looks) == 10
 
 
-def test_queue_forgets_what_ended_by_itself() -> None:
-    """A thing that nobody else holds any more takes no room until its time."""
+def test_discarded_things_leave_nothing_behind() -> None:
+    """A thing that ended early is never looked at, and its second gives back the memory it had for thousands."""
     queue = ExpiryQueue()
-    for _ in range(1000):
-        queue.push(3600.0, Thing(), lambda _, now_s: None)
-    gc.collect()
-    assert len(queue) == 0
-    assert not queue.run(1.0, 10)
+    looks: list[object] = []
+    kept, *gone = [Thing() for _ in range(5000)]
+    for thing in [kept, *gone]:
+        queue.push(3600.0, thing, lambda thing, _: looks.append(thing))
+    full_bytes = sum(getsizeof(second.checks) for second in queue._seconds.values())
+    for thing in gone:
+        queue.discard(thing)
+    queue.discard(gone[0])
+    assert len(queue) == 1
+    assert sum(getsizeof(second.checks) for second in queue._seconds.values()) < full_bytes / 20
+    while queue.run(3600.0, 10):
+        pass
+    assert looks == [kept]
 
 
 def test_half_open_session_ends_after_30_s_of_silence() -> None:
@@ -157,7 +165,7 @@ def test_tunnel_with_traffic_never_ends() -> None:
         world.client_sends(ON_4500, NAT_T, KEEPALIVE)
     assert world.sessions() == [session]
     assert phase_of(session) is Phase.ESTABLISHED
-    assert len(world.table._expiry) == 3
+    assert len(world.table._expiry) == 2
 
 
 def test_overtaken_session_ends_60_min_after_its_own_last_packet() -> None:

@@ -38,8 +38,7 @@ def test_record_expires_and_slides() -> None:
     """A record is found until its timeout after the last use; with flows it has no end."""
     servers = World().service.servers
     table = PersistenceTable(10)
-    record, new = table.remember("x", servers["a"], 0.0)
-    assert new
+    record = table.remember("x", servers["a"], 0.0)
     assert table.get("x", TIMEOUT_S, 1799.9) is record
     assert table.get("x", TIMEOUT_S, 1800.0) is None
     table.take(record)
@@ -53,9 +52,8 @@ def test_same_client_is_pointed_elsewhere() -> None:
     """A client has one record: a new decision replaces the server in it."""
     servers = World().service.servers
     table = PersistenceTable(10)
-    record, _ = table.remember("x", servers["a"], 0.0)
-    again, new = table.remember("x", servers["b"], 1.0)
-    assert (again, new) == (record, False)
+    record = table.remember("x", servers["a"], 0.0)
+    assert table.remember("x", servers["b"], 1.0) is record
     assert record.server is servers["b"]
     assert len(table) == 1
 
@@ -64,7 +62,7 @@ def test_record_without_flows_gives_way_first() -> None:
     """When full, the record unused for longest goes; those of clients that are there go only when nothing else is."""
     server = World().server("a")
     table = PersistenceTable(3)
-    there, left_first, left_later = (table.remember(name, server, 0.0)[0] for name in ("there", "first", "later"))
+    there, left_first, left_later = (table.remember(name, server, 0.0) for name in ("there", "first", "later"))
     for record in (there, left_first, left_later):
         table.take(record)
     table.leave(left_first, 1.0)
@@ -75,7 +73,7 @@ def test_record_without_flows_gives_way_first() -> None:
     assert not table.holds(left_later)
     assert table.holds(there)
     full = PersistenceTable(1)
-    record, _ = full.remember("x", server, 0.0)
+    record = full.remember("x", server, 0.0)
     full.take(record)
     full.remember("y", server, 1.0)
     assert [record.client for record in full] == ["y"]
@@ -85,10 +83,10 @@ def test_forgotten_record_stays_forgotten() -> None:
     """Flows of a forgotten record may go on and end without bringing it back or disturbing its successor."""
     server = World().server("a")
     table = PersistenceTable(3)
-    old, _ = table.remember("x", server, 0.0)
+    old = table.remember("x", server, 0.0)
     table.take(old)
     table.forget(old)
-    new, _ = table.remember("x", server, 1.0)
+    new = table.remember("x", server, 1.0)
     table.leave(old, 2.0)
     table.forget(old)
     assert table.holds(new)
@@ -101,8 +99,25 @@ def test_records_of_a_lost_server_go_at_once() -> None:
     table = PersistenceTable(10)
     for number in range(5):
         table.remember(f"a{number}", servers["a"], 0.0)
-    kept, _ = table.remember("b", servers["b"], 0.0)
+    kept = table.remember("b", servers["b"], 0.0)
     assert table.forget_server(servers["a"]) == 5
     assert list(table) == [kept]
     table.clear()
     assert len(table) == 0
+
+
+def test_expired_records_are_swept_in_portions_and_those_in_use_stay() -> None:
+    """Memory comes back by itself, a bounded number at a time; a client that is there keeps its record."""
+    server = World().server("a")
+    table = PersistenceTable(100)
+    there = table.remember("there", server, 0.0)
+    table.take(there)
+    for number in range(5):
+        table.remember(f"gone{number}", server, float(number))
+    table.expire(TIMEOUT_S, 1802.0, 2)
+    assert [record.client for record in table] == ["there", "gone2", "gone3", "gone4"]
+    table.expire(TIMEOUT_S, 1802.0, 10)
+    assert [record.client for record in table] == ["there", "gone3", "gone4"]
+    table.remember("gone3", server, 1802.0)
+    table.expire(TIMEOUT_S, 3601.0, 10)
+    assert [record.client for record in table] == ["there", "gone3"]
