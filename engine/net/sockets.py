@@ -100,7 +100,8 @@ def check_local(host: str) -> None:
         try:
             sock.bind((host, 0))
         except OSError as error:
-            raise BindError(_why_not_bound(error, host, 0)) from error
+            remedy = f"add it with `ip address add {host} dev INTERFACE`, or take it out of snat_addresses"
+            raise BindError(f"this machine has no address {host} ({error.strerror}): {remedy}") from error
 
 
 def make_transparent(sock: socket.socket) -> None:

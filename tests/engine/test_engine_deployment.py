@@ -281,3 +281,26 @@ async def test_a_server_comes_into_its_service_with_other_ports(tmp_path: Path) 
         client = await w.connected()
         assert elsewhere.ike_sas == 1
         await w.engine.established(client)
+
+
+@pytest.mark.trio
+async def test_a_pool_address_that_is_not_this_machines_is_refused(tmp_path: Path) -> None:
+    """Else every client that it stands for would get no answer, and it is always the one least used."""
+    async with world(tmp_path) as w:
+        with refused("invalid", "the running configuration stays") as refusal:
+            await w.engine.reload(service(snat_addresses=["203.0.113.99"]))
+        assert "this machine has no address 203.0.113.99" in "".join(refusal.details)
+
+
+@pytest.mark.trio
+async def test_a_services_totals_outlive_a_removed_server(tmp_path: Path) -> None:
+    """A rate computed from them would otherwise go negative."""
+    async with world(tmp_path, service(servers="ab")) as w:
+        client = w.client()
+        await client.connect()
+        await client.echo()
+        (before,) = w.engine.operations.status().services
+        carrier = next(server.name for server in before.servers if server.traffic.packets_in)
+        await w.engine.reload(service(servers="ab".replace(carrier, "")))
+        (after,) = w.engine.operations.status().services
+        assert after.traffic == before.traffic

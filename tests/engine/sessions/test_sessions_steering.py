@@ -8,6 +8,7 @@ from netaddr import IPAddress
 from engine.config.schema import AdminState, PersistenceKind, PrefixLengths, SchedulerKind
 from engine.config.schema import RealServer as RealServerConfig
 from engine.health.state import ServerHealth
+from engine.sessions.flow import SocketAddress
 from engine.sessions.real_server import RealServer
 from engine.sessions.session import Phase
 from engine.sessions.steering import Decision, decide, ineligible
@@ -331,3 +332,14 @@ def test_message_of_an_sa_elsewhere_stays_on_its_flow() -> None:
     assert one.server is not other.server
     assert world.client_sends((ALICE, 4500), NAT_T, encrypted(2, 37)) == one.server.name
     audit(world)
+
+
+@pytest.mark.parametrize("source", [("198.51.100.7", 0), ("10.0.0.11", 4500)], ids=["port 0", "a real server"])
+def test_source_that_no_client_has_is_dropped(source: SocketAddress) -> None:
+    """Its answer could not be delivered, or would come back as the next client's datagram, for ever."""
+    world = World()
+    if source[1]:
+        source = (world.server("a").address, world.server("a").ports[NAT_T])
+    assert world.client_sends(source, IKE, init(1)) is None
+    assert world.service.drops == {"impossible-source": 1}
+    assert not world.sessions()

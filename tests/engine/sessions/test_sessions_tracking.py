@@ -6,7 +6,9 @@ import pytest
 
 from engine.sessions.flow import SocketAddress
 from engine.sessions.session import MESSAGES_KEPT, SPI_PAIRS_KEPT, Phase, Session
-from engine.wire.header import INITIATOR_FLAG, Exchange
+from engine.wire.build import build_message, notify_payload
+from engine.wire.header import INITIATOR_FLAG, RESPONSE_FLAG, Exchange
+from engine.wire.notifies import NotifyType
 from engine.wire.payloads import PayloadType, parse_message
 from tests.engine.sessions.session_captures import play
 from tests.engine.sessions.session_world import (
@@ -144,6 +146,53 @@ def test_deletion_by_the_server_ends_the_session() -> None:
     play(world, "delete-by-server")
     world.later(31)
     assert world.sessions() == []
+
+
+def looks_deleted(world: World, *, answer: bytes | None = None) -> Session:
+    """A session of Alice's with an exchange that may have ended it: a request bigger than its answer."""
+    session = world.connect(ALICE, 1)
+    world.later(10)
+    world.client_sends(ON_4500, NAT_T, encrypted(1, Exchange.INFORMATIONAL, size_bytes=60))
+    answer = answer or encrypted(1, Exchange.INFORMATIONAL, from_server=True, response=True, size_bytes=40)
+    world.server_sends(ON_4500, NAT_T, answer)
+    world.later(1)
+    return session
+
+
+def test_deleted_session_gives_way_to_the_next_on_its_flow() -> None:
+    """Who comes back from the same ports after a deletion is counted once."""
+    world = World()
+    old = looks_deleted(world)
+    world.client_sends(ON_500, IKE, init(2))
+    assert old.phase is Phase.CLOSED
+
+
+def test_neighbour_behind_the_same_nat_ends_no_session() -> None:
+    """A MOBIKE update looks like a deletion: another client of the address must not be taken for its successor."""
+    world = World()
+    session = looks_deleted(world)
+    world.client_sends((ALICE, 61_000), IKE, init(2))
+    assert session in world.sessions()
+    world.client_sends(ON_4500, NAT_T, esp())
+    world.later(40)
+    assert session in world.sessions()
+
+
+def test_only_an_encrypted_answer_ends_a_session() -> None:
+    """A forged request draws "no such SPI" in the clear: that must not pass for a deletion."""
+    world = World()
+    refusal = build_message(
+        [notify_payload(NotifyType.INVALID_IKE_SPI)],
+        spi_i=1,
+        spi_r=answer_spi(1),
+        exchange=Exchange.INFORMATIONAL,
+        flags=RESPONSE_FLAG,
+        message_id=1,
+    )
+    session = looks_deleted(world, answer=bytes(4) + refusal)
+    world.client_sends(ON_500, IKE, init(2))
+    world.later(60)
+    assert session in world.sessions()
 
 
 def test_what_the_client_offers_is_kept_for_whoever_looks() -> None:
