@@ -52,6 +52,8 @@ class _Vector(ctypes.Structure):
 _MESSAGE_BYTES = ctypes.sizeof(_Message)
 _SIZE_STEP = _MESSAGE_BYTES // 4
 _SIZE_AT = _Message.size.offset // 4
+_VECTOR_STEP = ctypes.sizeof(_Vector) // 8
+_VECTOR_SIZE_AT = _Vector.size.offset // 8
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _recvmmsg = _libc.recvmmsg
@@ -70,8 +72,8 @@ class Slots:
         self._start = ctypes.addressof(ctypes.c_char.from_buffer(self._area))
         whole = memoryview(self._area)
         self.views = [whole[at : at + SLOT_BYTES] for at in range(0, SLOTS * SLOT_BYTES, SLOT_BYTES)]
-        self.words = whole.cast("I")
-        """Every fourth byte's word: `words[slot * SLOT_WORDS]` is the first of a slot."""
+        self.first_words = whole.cast("I")[::SLOT_WORDS]
+        """The first four bytes of each slot as a number: 0 for the non-ESP marker."""
 
     def address(self, slot: int) -> int:
         """Where a slot begins in memory."""
@@ -82,6 +84,7 @@ class Receiver:
     """Fills slots from a socket with many peers; from one only, for the kernel notes how long its addresses are."""
 
     def __init__(self, slots: Slots) -> None:
+        self._slots = slots  # the kernel is given their addresses: they must live as long
         self._messages = (_Message * SLOTS)()
         self._vectors = (_Vector * SLOTS)()
         self._names = (ctypes.c_char * (SLOTS * NAME_BYTES))()
@@ -110,49 +113,37 @@ class Receiver:
 
 
 class Sender:
-    """Collects datagrams that lie in slots and sends them from one socket to many peers."""
+    """Sends datagrams that lie in slots from one socket to many peers.
+
+    For each slot set `sizes[slot]`, and its peer's raw address in `peers` from `slot * NAME_BYTES` on; then `send`.
+    """
 
     def __init__(self, fileno: int, family: socket.AddressFamily, slots: Slots) -> None:
-        self.count = 0
         self._fileno = fileno
-        self._slots = slots
+        self._slots = slots  # the kernel is given their addresses: they must live as long
         self._messages = (_Message * SLOTS)()
         self._vectors = (_Vector * SLOTS)()
         self._names = (ctypes.c_char * (SLOTS * NAME_BYTES))()
         for slot, (message, vector) in enumerate(zip(self._messages, self._vectors, strict=True)):
+            vector.base = slots.address(slot)
             message.header.vectors = ctypes.addressof(vector)
             message.header.vector_count = 1
             message.header.name = ctypes.addressof(self._names) + slot * NAME_BYTES
             message.header.name_bytes = raw_bytes(family)
         self._address = ctypes.addressof(self._messages)
-        self._vector_words = memoryview(self._vectors).cast("B").cast("Q")
-        self._name_bytes = memoryview(self._names).cast("B")
-        self._bases = [slots.address(slot) for slot in range(SLOTS)]
+        self.sizes = memoryview(self._vectors).cast("B").cast("Q")[_VECTOR_SIZE_AT::_VECTOR_STEP]
+        """Bytes of the datagram in each slot."""
+        self.peers = memoryview(self._names).cast("B")
+        """Raw socket addresses, each `NAME_BYTES` after the one before."""
 
-    def add(self, slot: int, size: int, peer: bytes) -> None:
-        """Queue what lies in a slot for a peer's raw socket address; at most `SLOTS` before a `flush`."""
-        at = self.count
-        self._vector_words[2 * at] = self._bases[slot]
-        self._vector_words[2 * at + 1] = size
-        name = at * NAME_BYTES
-        self._name_bytes[name : name + len(peer)] = peer
-        self.count = at + 1
-
-    def size_of(self, place: int) -> int:
-        """Bytes of a queued datagram, by its place in the queue."""
-        size: int = self._vectors[place].size
-        return size
-
-    def flush(self, failed: Callable[[int, int], None]) -> None:
-        """Send all that is queued; `failed` is told the place and errno of each datagram that could not be sent."""
-        sent, count = 0, self.count
-        self.count = 0
-        while sent < count:
-            done = _sendmmsg(self._fileno, self._address + sent * _MESSAGE_BYTES, count - sent, _MSG_DONTWAIT)
-            if done < 0:
-                failed(sent, ctypes.get_errno())
-                done = 1
-            sent += done
+    def send(self, first: int, end: int, failed: Callable[[int, int], None]) -> None:
+        """Send the slots from `first` up to before `end`; `failed` gets slot and errno of each that cannot."""
+        while first < end:
+            sent = _sendmmsg(self._fileno, self._address + first * _MESSAGE_BYTES, end - first, _MSG_DONTWAIT)
+            if sent < 0:
+                failed(first, ctypes.get_errno())
+                sent = 1
+            first += sent
 
 
 def raw_bytes(family: socket.AddressFamily) -> int:

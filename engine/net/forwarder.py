@@ -111,7 +111,7 @@ class Forwarder:
         listener = flow.listener
         if listener is None:
             return
-        if not flow.settled or flow.port is Port.IKE or not self.outbox.first_word:
+        if not flow.settled or not self.outbox.first_word:
             data = self.outbox.slot_view[:size]
             try:
                 self._observe_answer(flow, data, now_s)

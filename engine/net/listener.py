@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from engine.net.batches import NAME_BYTES, SLOT_WORDS, SLOTS, Receiver, raw_bytes
+from engine.net.batches import NAME_BYTES, SLOTS, Receiver, raw_bytes
 from engine.net.forwarder import Forwarder
 from engine.net.outbox import Replies
 from engine.sessions.flow import Flow, Port
@@ -23,7 +23,8 @@ class Listener:
         self.flows: dict[bytes, Flow] = {}
         self._forwarder = forwarder
         self._receiver = Receiver(forwarder.inbox)
-        self._peer_bytes = raw_bytes(sock.family)
+        peer_bytes = raw_bytes(sock.family)
+        self._places = [slice(at, at + peer_bytes) for at in range(0, SLOTS * NAME_BYTES, NAME_BYTES)]
         self.reply = Replies(sock, forwarder.outbox).add
 
     def fileno(self) -> int:
@@ -47,21 +48,16 @@ class Listener:
                 return
 
     def _forward(self, count: int, now_s: float) -> None:
-        forwarder, peer_bytes, flow_of = self._forwarder, self._peer_bytes, self.flows.get
-        sizes, views, words = self._receiver.sizes, forwarder.inbox.views, forwarder.inbox.words
-        names = self._receiver.names(count)
-        nat_t = self.port is Port.NAT_T
-        for slot in range(count):
-            at = slot * NAME_BYTES
-            peer = names[at : at + peer_bytes]
-            size = sizes[slot]
-            data = views[slot][:size]
+        forwarder, flow_of, receiver = self._forwarder, self.flows.get, self._receiver
+        names = receiver.names(count)
+        sizes = receiver.sizes[:count].tolist()
+        first_words = forwarder.inbox.first_words[:count].tolist()
+        for place, size, first_word, view in zip(self._places, sizes, first_words, forwarder.inbox.views, strict=False):
+            peer = names[place]
+            data = view[:size]
             flow = flow_of(peer)
             # The shortcut that carries the load: ESP of a flow whose sessions are all established.
-            if nat_t and flow is not None and flow.settled and size >= 8 and words[slot * SLOT_WORDS]:
-                if flow.send is None:
-                    forwarder.to_server(flow, data, now_s)
-                    continue
+            if flow is not None and flow.settled and first_word and size >= 8 and flow.send is not None:
                 try:
                     flow.send(data)
                 except OSError:

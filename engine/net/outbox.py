@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import socket
 
-from engine.net.batches import SLOT_WORDS, SLOTS, Sender, Slots
+from engine.net.batches import NAME_BYTES, SLOTS, Sender, Slots, raw_bytes
 from engine.net.errors import send_failure
 from engine.sessions.flow import Flow
 
 
 class Outbox:
-    """Slots into which real servers' datagrams are received, and the listeners that have some of them to send.
+    """Slots into which real servers' datagrams are received, and from which listeners send them on.
 
     Receive into `slot_view`, then either queue the datagram with a listener's `Replies` or receive over it.
     """
@@ -18,7 +18,11 @@ class Outbox:
     def __init__(self) -> None:
         self.slots = Slots()
         self.cursor = 0
-        self.waiting: list[Replies] = []
+        self.flows: list[Flow | None] = [None] * SLOTS
+        """Whose datagram lies in each slot."""
+        self.sender: Replies | None = None
+        """The listener that all queued datagrams are for: they leave before another one queues."""
+        self._first = 0
 
     @property
     def slot_view(self) -> memoryview:
@@ -28,14 +32,21 @@ class Outbox:
     @property
     def first_word(self) -> int:
         """The first four bytes of the slot: 0 for the non-ESP marker."""
-        return self.slots.words[self.cursor * SLOT_WORDS]
+        return self.slots.first_words[self.cursor]
+
+    def hand_over(self, sender: Replies) -> None:
+        """Send what is queued for another listener; what comes now is for this one."""
+        if self.sender is not None:
+            self.sender.send(self._first, self.cursor)
+        self._first = self.cursor
+        self.sender = sender
 
     def flush(self) -> None:
         """Send everything that is queued."""
-        for replies in self.waiting:
-            replies.flush()
-        self.waiting.clear()
-        self.cursor = 0
+        if self.sender is not None:
+            self.sender.send(self._first, self.cursor)
+            self.sender = None
+        self._first = self.cursor = 0
 
 
 class Replies:
@@ -44,31 +55,36 @@ class Replies:
     def __init__(self, sock: socket.socket, outbox: Outbox) -> None:
         self._outbox = outbox
         self._sender = Sender(sock.fileno(), sock.family, outbox.slots)
-        self._flows: list[Flow] = []
+        self._sizes = self._sender.sizes
+        self._peers = self._sender.peers
+        self._peer_bytes = raw_bytes(sock.family)
 
     def add(self, flow: Flow, size: int, now_s: float) -> None:
         """Queue the datagram of `size` bytes in the outbox's slot for a flow's client, and count it."""
         outbox, server = self._outbox, flow.server
-        if not self._flows:
-            outbox.waiting.append(self)
-        self._flows.append(flow)
-        self._sender.add(outbox.cursor, size, flow.peer)
-        outbox.cursor += 1
+        if outbox.sender is not self:
+            outbox.hand_over(self)
+        slot = outbox.cursor
+        start = slot * NAME_BYTES
+        self._sizes[slot] = size
+        self._peers[start : start + self._peer_bytes] = flow.peer
+        outbox.flows[slot] = flow
         flow.packets_out += 1
         flow.bytes_out += size
         server.packets_out += 1
         server.bytes_out += size
         flow.last_out_s = now_s
-        if outbox.cursor == SLOTS:
+        outbox.cursor = slot + 1
+        if slot == SLOTS - 1:
             outbox.flush()
 
-    def flush(self) -> None:
-        """Send what is queued; what the kernel refuses is counted as dropped instead."""
-        self._sender.flush(self._refused)
-        self._flows.clear()
+    def send(self, first: int, end: int) -> None:
+        """Send the slots from `first` up to before `end`; what the kernel refuses is counted as dropped instead."""
+        self._sender.send(first, end, self._refused)
 
-    def _refused(self, place: int, number: int) -> None:
-        flow, size = self._flows[place], self._sender.size_of(place)
+    def _refused(self, slot: int, number: int) -> None:
+        flow, size = self._outbox.flows[slot], self._sizes[slot]
+        assert flow is not None
         flow.service.drops[f"reply-{send_failure(number)}"] += 1
         flow.packets_out -= 1
         flow.bytes_out -= size

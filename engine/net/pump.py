@@ -8,7 +8,6 @@ from time import perf_counter
 
 import trio
 
-from engine.net.batches import SLOT_WORDS
 from engine.net.errors import send_failure
 from engine.net.forwarder import Forwarder
 from engine.sessions.flow import Flow
@@ -16,7 +15,7 @@ from engine.sessions.flow import Flow
 READY_AT_ONCE = 512
 FEW_READY = 16
 DRAINED_FROM_ONE = 32
-TURN_S = 0.002
+TURN_S = 0.004
 """How long forwarding may go on before timers, probes and consoles get their turn."""
 
 Drain = Callable[[float], None]
@@ -56,34 +55,62 @@ class Pump:
     def round(self, now_s: float) -> bool:
         """Forward a share of what every ready socket has; says whether any was ready."""
         ready = self._poll.poll(0, READY_AT_ONCE)
-        flows = self._forwarder.upstreams.flows
-        # Asking a socket until it is empty costs a failing call each: worth it only when few are busy.
-        repeats = DRAINED_FROM_ONE if len(ready) <= FEW_READY else 1
-        for fileno, _ in ready:
-            if flow := flows.get(fileno):
-                self._drain_upstream(flow, repeats, now_s)
-            elif drain := self._drains.get(fileno):
-                drain(now_s)
+        if len(ready) > FEW_READY:
+            self._take_one_each(ready, now_s)
+        else:
+            # Asking a socket until it is empty costs a failing call: worth it only when few are busy.
+            flow_of = self._forwarder.upstreams.flows.get
+            for fileno, _ in ready:
+                if flow := flow_of(fileno):
+                    self._empty(flow, now_s)
+                else:
+                    self._drain(fileno, now_s)
         self._forwarder.outbox.flush()
         return bool(ready)
 
-    def _drain_upstream(self, flow: Flow, repeats: int, now_s: float) -> None:
-        outbox = self._forwarder.outbox
-        views, words = outbox.slots.views, outbox.slots.words
-        for _ in range(repeats):
-            if flow.upstream is None:
-                return
+    def _drain(self, fileno: int, now_s: float) -> None:
+        # None: the socket was closed earlier in this round.
+        if drain := self._drains.get(fileno):
+            drain(now_s)
+
+    def _take_one_each(self, ready: list[tuple[int, int]], now_s: float) -> None:
+        forwarder = self._forwarder
+        flow_of, outbox = forwarder.upstreams.flows.get, forwarder.outbox
+        views, first_words = outbox.slots.views, outbox.slots.first_words
+        for fileno, _ in ready:
+            flow = flow_of(fileno)
+            if flow is None:
+                self._drain(fileno, now_s)
+                continue
             slot = outbox.cursor
             try:
-                size = flow.upstream.recv_into(views[slot])
-            except BlockingIOError:
-                return
+                size = flow.receive(views[slot])  # type: ignore[misc]  # a flow with a socket has it
             except OSError as error:
-                # ICMP errors arrive so on connected sockets.
-                flow.service.drops[send_failure(error.errno)] += 1
-                return
+                note_refusal(flow, error)
+                continue
             # The shortcut that carries the load: ESP of a flow whose sessions are all established.
-            if flow.settled and flow.port and size >= 8 and words[slot * SLOT_WORDS] and flow.listener:
+            if flow.settled and size >= 8 and first_words[slot]:
+                flow.listener.reply(flow, size, now_s)  # type: ignore[union-attr]  # so is its listener
+            else:
+                forwarder.from_server(flow, size, now_s)
+
+    def _empty(self, flow: Flow, now_s: float) -> None:
+        forwarder, outbox = self._forwarder, self._forwarder.outbox
+        for _ in range(DRAINED_FROM_ONE):
+            if flow.receive is None:
+                return
+            try:
+                size = flow.receive(outbox.slot_view)
+            except OSError as error:
+                note_refusal(flow, error)
+                return
+            if flow.settled and size >= 8 and outbox.first_word and flow.listener:
                 flow.listener.reply(flow, size, now_s)
             else:
-                self._forwarder.from_server(flow, size, now_s)
+                forwarder.from_server(flow, size, now_s)
+
+
+def note_refusal(flow: Flow, error: OSError) -> None:
+    """Count what a connected socket reports in place of a datagram: ICMP errors arrive so."""
+    if not isinstance(error, BlockingIOError):
+        flow.service.drops[send_failure(error.errno)] += 1

@@ -47,12 +47,13 @@ class Upstreams:
         self.flows[sock.fileno()] = flow
         flow.upstream = sock
         flow.send = sock.send
+        flow.receive = sock.recv_into
 
     def close(self, flow: Flow) -> None:
         """Take a flow's socket away."""
         if (sock := flow.upstream) is not None:
             del self.flows[sock.fileno()]
-            flow.upstream = flow.send = None
+            flow.upstream = flow.send = flow.receive = None
             sock.close()
 
     def close_idle(self, now_s: float, idle_s: float, limit: int) -> None:

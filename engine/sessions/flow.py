@@ -58,8 +58,8 @@ class ClientSide(Protocol):
 class Flow:
     """A 5-tuple: where it goes, what passed, and the sessions it carries.
 
-    Counters are kept here and on the real server by whoever forwards a datagram. `settled` is false while one of
-    its sessions is half-open: then every datagram is looked at, afterwards only IKE messages are.
+    Counters are kept here and on the real server by whoever forwards a datagram. `settled`: no
+    datagram but an IKE message needs a look, for this is a NAT-T flow without half-open sessions.
     """
 
     __slots__ = (
@@ -77,6 +77,7 @@ class Flow:
         "peer",
         "persistence",
         "port",
+        "receive",
         "send",
         "server",
         "service",
@@ -98,6 +99,7 @@ class Flow:
         self.settled = False
         self.upstream: Upstream | None = None
         self.send: Callable[[memoryview], int] | None = None
+        self.receive: Callable[[memoryview], int] | None = None
         self.listener: ClientSide | None = None
         self.peer = b""
         """The client's address as the kernel writes it."""
@@ -124,7 +126,7 @@ class Flow:
 
     def settle(self) -> None:
         """Work out again whether every datagram must be looked at, and which session owns the flow."""
-        self.settled = True
+        self.settled = self.port is Port.NAT_T
         owner = self.sessions[-1] if self.sessions else None
         for session in reversed(self.sessions):
             if session.half_open:

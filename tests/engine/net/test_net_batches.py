@@ -86,20 +86,26 @@ def test_receiving_from_no_socket_raises() -> None:
         Receiver(Slots()).receive(-1)
 
 
+def address(sender: Sender, slot: int, size: int, peer: Peer) -> None:
+    raw = to_raw(peer.address)
+    sender.sizes[slot] = size
+    sender.peers[slot * NAME_BYTES : slot * NAME_BYTES + len(raw)] = raw
+
+
 def test_queue_goes_out_in_order_to_each_peer(pair: tuple[Peer, Peer]) -> None:
-    """One call sends to many peers from any slots, and the next batch starts anew."""
+    """One call sends a run of slots to many peers, and another run from the same slots goes elsewhere."""
     here, there = pair
     other = Peer(here.address[0])
     slots = Slots()
     sender = Sender(here.socket.fileno(), here.socket.family, slots)
-    for slot, text in ((0, b"first"), (63, b"second"), (7, b"third")):
+    for slot, text in ((61, b"second"), (62, b"first"), (63, b"third")):
         slots.views[slot][: len(text)] = text
     failures: list[tuple[int, int]] = []
     for _ in range(2):
-        sender.add(63, 6, to_raw(there.address))
-        sender.add(0, 5, to_raw(other.address))
-        sender.add(7, 5, to_raw(there.address))
-        sender.flush(lambda place, number: failures.append((place, number)))
+        address(sender, 61, 6, there)
+        address(sender, 62, 5, other)
+        address(sender, 63, 5, there)
+        sender.send(61, 64, lambda slot, number: failures.append((slot, number)))
     assert [datagram for datagram, _ in there.received()] == [b"second", b"third"] * 2
     assert [datagram for datagram, _ in other.received()] == [b"first"] * 2
     assert {sender for _, sender in there.received()} <= {here.address}
@@ -113,8 +119,8 @@ def test_datagram_that_cannot_be_sent_does_not_hold_up_the_others(pair: tuple[Pe
     sender = Sender(here.socket.fileno(), here.socket.family, Slots())
     failures: list[tuple[int, int, int]] = []
     sizes = [65_536, 10, 65_536, 65_536, 20, 65_536]
-    for size in sizes:
-        sender.add(0, size, to_raw(there.address))
-    sender.flush(lambda place, number: failures.append((place, number, sender.size_of(place))))
+    for slot, size in enumerate(sizes):
+        address(sender, slot, size, there)
+    sender.send(0, len(sizes), lambda slot, number: failures.append((slot, number, sender.sizes[slot])))
     assert [len(datagram) for datagram, _ in there.received()] == [10, 20]
-    assert failures == [(place, errno.EMSGSIZE, 65_536) for place in (0, 2, 3, 5)]
+    assert failures == [(slot, errno.EMSGSIZE, 65_536) for slot in (0, 2, 3, 5)]
