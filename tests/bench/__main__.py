@@ -1,7 +1,7 @@
 """Benchmarks: the engine beside nginx's stream module, in one run on one machine. Needs root and two cores.
 
-python -m tests.bench [--quick] [--peers ours nginx direct] [--only MEASURE ...] [--json FILE] [--write-docs]
-                      [--profile FILE]
+python -m tests.bench [--quick] [--peers ours nginx nginx-tuned direct] [--only MEASURE ...] [--json FILE]
+                      [--write-docs] [--profile FILE]
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     settings = QUICK if arguments.quick else Settings()
     engine: Peer = ours.Profiled(arguments.profile) if arguments.profile else ours
-    peers = [peer for peer in (engine, nginx, direct) if peer.NAME in arguments.peers]
+    peers = [peer for peer in (engine, nginx.AS_PACKAGED, nginx.TUNED, direct) if peer.NAME in arguments.peers]
     measures = [measure for measure in plan(settings) if measure.name in arguments.only]
     run = Run(_conditions(peers), settings, _run_all(settings.rounds, measures, peers))
     print(table(run))
@@ -79,7 +79,7 @@ def _conditions(peers: list[Peer]) -> dict[str, str]:
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one short round, to try it")
-    names = [peer.NAME for peer in (ours, nginx, direct)]
+    names = [peer.NAME for peer in (ours, nginx.AS_PACKAGED, nginx.TUNED, direct)]
     measures = list(dict.fromkeys(measure.name for measure in plan(Settings())))
     parser.add_argument("--peers", nargs="+", choices=names, default=names, help="which peers")
     parser.add_argument("--only", nargs="+", choices=measures, default=measures, help="which measures")

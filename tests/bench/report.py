@@ -12,7 +12,7 @@ from .measures import Settings, Values
 
 DOCS = Path(__file__).parents[2] / "docs"
 BEGIN, END = "<!-- results: written by the bench -->", "<!-- end of results -->"
-OURS, REFERENCE, DIRECT = "ours", "nginx", "direct"
+OURS, REFERENCE, TUNED, DIRECT = "ours", "nginx", "nginx-tuned", "direct"
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -64,16 +64,29 @@ HEADLINES = (
 
 
 def table(run: Run) -> str:
-    """Medians of the rounds for every peer; the ratio ours/nginx as median (least to most) of the rounds."""
-    lines = ["| | ours | nginx | ours/nginx | direct |", "| --- | ---: | ---: | ---: | ---: |"]
+    """Medians of the rounds for every peer; ratios as median (least to most) of the rounds."""
+    lines = [
+        "| | ours | nginx | ours/nginx | nginx, tuned | ours/tuned | direct |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
     for case in dict.fromkeys((sample.measure, sample.case) for sample in run.samples):
         for headline in HEADLINES:
             if headline.measure != case[0]:
                 continue
-            rounds = {peer: _by_round(run, case, peer, headline.key) for peer in (OURS, REFERENCE, DIRECT)}
+            rounds = {peer: _by_round(run, case, peer, headline.key) for peer in (OURS, REFERENCE, TUNED, DIRECT)}
             cells = {peer: _cell(numbers, headline.number_format) for peer, numbers in rounds.items()}
-            ratio = _ratio_cell(rounds[OURS], rounds[REFERENCE]) if headline.compared else ""
-            row = (f"{case[1]}: {headline.label}", cells[OURS], cells[REFERENCE], ratio, cells[DIRECT])
+            to_reference, to_tuned = (
+                _ratio_cell(rounds[OURS], rounds[peer]) if headline.compared else "" for peer in (REFERENCE, TUNED)
+            )
+            row = (
+                f"{case[1]}: {headline.label}",
+                cells[OURS],
+                cells[REFERENCE],
+                to_reference,
+                cells[TUNED],
+                to_tuned,
+                cells[DIRECT],
+            )
             lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""nginx's stream module with one worker, as an operator would set it up for IKE."""
+"""nginx's stream module with one worker, as an operator would set it up for IKE: as it comes, and tuned."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..processes import FORWARDER_CORE, Process, running
 from ..testbed import REAL_SERVERS, SERVICE_ADDRESS, SNAT_ADDRESSES, Testbed
-
-NAME = "nginx"
-TARGET = SERVICE_ADDRESS
 
 CONFIGURATION = """\
 load_module {module};
@@ -21,7 +19,7 @@ daemon off;
 master_process off;
 pid {directory}/nginx.pid;
 error_log {directory}/error.log error;
-events {{ worker_connections 262144; multi_accept on; }}
+events {{ worker_connections 262144; multi_accept {multi_accept}; }}
 stream {{
     split_clients $remote_addr $source_address {{
 {sources}
@@ -36,33 +34,45 @@ stream {{
 """
 
 
-def version() -> str:
-    """The version nginx tells."""
-    told = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr
-    return told.strip().rpartition(" ")[2]
+@dataclass(frozen=True, slots=True)
+class Nginx:
+    """One nginx configuration; `multi_accept` lets a wake-up empty a listening socket instead of reading it once."""
 
+    NAME: str
+    multi_accept: bool
+    TARGET: str = SERVICE_ADDRESS
 
-@contextmanager
-def forwarding(bed: Testbed) -> Iterator[Process]:
-    """Run nginx in the balancer's namespace; the block starts when both ports are bound."""
-    directory = Path(tempfile.mkdtemp(prefix="nginx-", dir=bed.directory))
-    configuration = directory / "nginx.conf"
-    configuration.write_text(
-        CONFIGURATION.format(
-            module="/usr/lib/nginx/modules/ngx_stream_module.so",
-            directory=directory,
-            service=SERVICE_ADDRESS,
-            sources="\n".join(_split_evenly(SNAT_ADDRESSES)),
-            ike_servers=" ".join(f"server {address}:500;" for address in REAL_SERVERS),
-            nat_t_servers=" ".join(f"server {address}:4500;" for address in REAL_SERVERS),
+    def version(self) -> str:
+        """The version nginx tells."""
+        told = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr
+        return told.strip().rpartition(" ")[2]
+
+    @contextmanager
+    def forwarding(self, bed: Testbed) -> Iterator[Process]:
+        """Run nginx in the balancer's namespace; the block starts when both ports are bound."""
+        directory = Path(tempfile.mkdtemp(prefix="nginx-", dir=bed.directory))
+        configuration = directory / "nginx.conf"
+        configuration.write_text(
+            CONFIGURATION.format(
+                multi_accept="on" if self.multi_accept else "off",
+                module="/usr/lib/nginx/modules/ngx_stream_module.so",
+                directory=directory,
+                service=SERVICE_ADDRESS,
+                sources="\n".join(_split_evenly(SNAT_ADDRESSES)),
+                ike_servers=" ".join(f"server {address}:500;" for address in REAL_SERVERS),
+                nat_t_servers=" ".join(f"server {address}:4500;" for address in REAL_SERVERS),
+            )
         )
-    )
-    command = [shutil.which("nginx") or "/usr/sbin/nginx", "-p", str(directory), "-c", str(configuration)]
-    log = directory / "output.log"
-    with running(bed.balancer, FORWARDER_CORE, command, log=log) as process:
-        process.await_udp_port(SERVICE_ADDRESS, 500)
-        process.await_udp_port(SERVICE_ADDRESS, 4500)
-        yield process
+        command = [shutil.which("nginx") or "/usr/sbin/nginx", "-p", str(directory), "-c", str(configuration)]
+        log = directory / "output.log"
+        with running(bed.balancer, FORWARDER_CORE, command, log=log) as process:
+            process.await_udp_port(SERVICE_ADDRESS, 500)
+            process.await_udp_port(SERVICE_ADDRESS, 4500)
+            yield process
+
+
+AS_PACKAGED = Nginx("nginx", multi_accept=False)
+TUNED = Nginx("nginx-tuned", multi_accept=True)
 
 
 def _split_evenly(addresses: tuple[str, ...]) -> list[str]:
