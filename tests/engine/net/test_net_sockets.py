@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from net_gateway import Peer
+from net_nobody import told_as_nobody
 
 from engine.net import sockets
 from engine.net.errors import send_failure
 
-NOBODY = 65_534
 UNPRIVILEGED_FROM = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
@@ -39,40 +39,18 @@ def test_address_of_another_machine(host: str) -> None:
     assert f"`ip address add {host} dev INTERFACE`" in str(refused.value)
 
 
-def message_as_nobody(host: str, port: int) -> str:
-    """What a process without privileges is told."""
-    read_end, write_end = os.pipe()
-    child = os.fork()
-    if child == 0:
-        told = "it was bound"
-        try:
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
-            sockets.listener(host, port).close()
-        except Exception as error:
-            told = f"{type(error).__name__}: {error}"
-        os.write(write_end, told.encode())
-        os._exit(0)
-    os.close(write_end)
-    os.waitpid(child, 0)
-    with os.fdopen(read_end, "rb") as told_to_us:
-        return told_to_us.read().decode()
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 @pytest.mark.skipif(int(UNPRIVILEGED_FROM.read_text()) <= 500, reason="this machine lets everybody have port 500")
 def test_privileged_port() -> None:
     """Without privilege port 500 is refused with the three ways out."""
-    assert message_as_nobody("127.0.0.1", 500) == (
+    assert told_as_nobody(lambda: sockets.listener("127.0.0.1", 500).close()) == (
         "BindError: UDP 127.0.0.1 port 500 needs privilege: run as root, give CAP_NET_BIND_SERVICE, "
         "or choose a port above 1023"
     )
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_unprivileged_listener() -> None:
     """A high port works for any user, though the large buffer is refused to it."""
-    assert message_as_nobody("127.0.0.1", 0) == "it was bound"
+    assert told_as_nobody(lambda: sockets.listener("127.0.0.1", 0).close()) == "nothing"
 
 
 def test_refused_listener_leaves_no_socket_open() -> None:
