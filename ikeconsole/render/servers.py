@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from engine.control.records import ServerStatus
@@ -13,12 +13,26 @@ from ikeconsole.render.columns import Column, table
 from ikeconsole.render.numbers import UNKNOWN, age, round_trip, si
 from ikeconsole.render.states import server_state
 
+SOURCES_SHOWN = 5
+"""The most used ones; `--json` has all."""
+
 
 def servers(rows: Sequence[ServerStatus], width: int, now_at: float) -> RenderableType:
     """A table of real servers; `now_at` is the engine's clock."""
     if not rows:
         return Text("No real server yet: add a [[service.real_server]] to the configuration.")
-    return table(_columns(now_at), rows, width)
+    return Group(table(_columns(now_at), rows, width), *_source_use(rows))
+
+
+def _source_use(rows: Sequence[ServerStatus]) -> Iterator[Text]:
+    """How many sessions share each source address (snat): servers limit what they accept from one."""
+    for server in rows:
+        if not server.source_use:
+            continue
+        shown = ", ".join(f"{use.address} {use.sessions}" for use in server.source_use[:SOURCES_SHOWN])
+        more = len(server.source_use) - SOURCES_SHOWN
+        rest = f" and {more} more" if more > 0 else ""
+        yield Text(f"{server.service}/{server.name} sessions by source address: {shown}{rest}", "dim")
 
 
 def _columns(now_at: float) -> list[Column[ServerStatus]]:

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from engine.control.records import SessionPage
+from engine.control.records import SessionPage, SourceUse
 from ikeconsole.render.columns import Column, printable, table
 from ikeconsole.render.events import event_line
 from ikeconsole.render.explanation import explained
@@ -100,8 +100,15 @@ def test_servers_on_80_columns() -> None:
         always-on-vpn/rras-2 ◐ drain    100   601  17ms 2h14m: answers IKE
         always-on-vpn/rras-3 ○ down     100     0     - 2m14s: no answer to IKE probe, …
         partners/sswan-1     ● up       100    88 3.2ms 2h14m: answers IKE
+        partners/sswan-1 sessions by source address: 10.0.9.1 80, 10.0.9.2 8
         """
     )
+
+
+def test_only_the_most_used_source_addresses_are_shown() -> None:
+    use = [SourceUse(address=f"10.0.9.{n}", sessions=90 - n) for n in range(1, 8)]
+    page = drawn(servers([msgspec.structs.replace(SSWAN_1, source_use=use)], 120, STATUS.now_at))
+    assert "10.0.9.1 89, 10.0.9.2 88, 10.0.9.3 87, 10.0.9.4 86, 10.0.9.5 85 and 2 more" in " ".join(page.split())
 
 
 def test_sessions_on_80_columns() -> None:
