@@ -168,6 +168,8 @@ class Configuration:
             await trio.to_thread.run_sync(self._history.record, self.loaded.text, author, summary, time.time())
         except HistoryError as error:
             self._events.add("warning", "history-failed", str(error))
+        for note in self._history.notes:
+            self._events.add("warning", "history-damaged", note)
 
     def _refuse(self, message: str, details: list[str]) -> Refused:
         self._events.add("warning", "config-refused", f"{message}: {'; '.join(details)}")

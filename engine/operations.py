@@ -74,6 +74,7 @@ class Operations:
             half_open=len(table.half_open),
             flows=table.flow_count,
             max_sessions=table.max_sessions,
+            evicted=table.evicted,
             open_sockets=len(upstreams),
             max_open_sockets=upstreams.max_open,
             sockets_taken_back=upstreams.closed_for_room,

@@ -150,6 +150,7 @@ STATUS = EngineStatus(
     max_sessions=200_000,
     open_sockets=1310,
     max_open_sockets=60_000,
+    evicted=0,
     sockets_taken_back=0,
     memory_bytes=71_000_000,
     services=[ALWAYS_ON, PARTNERS],

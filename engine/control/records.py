@@ -112,6 +112,8 @@ class EngineStatus(Record, frozen=True):
     half_open: int
     flows: int
     max_sessions: int
+    evicted: int
+    """Half-open or sleeping sessions that gave way to new ones."""
     open_sockets: int
     max_open_sockets: int
     sockets_taken_back: int

@@ -65,10 +65,10 @@ def why_ineligible(server: Standing) -> Ineligible | None:
     return None
 
 
-def keeps_sessions(server: Standing) -> bool:
+def keeps_sessions(admin_state: str, health: str) -> bool:
     """Whether existing sessions may stay: not on a disabled or down server; draining ends none.
 
     Nor does the load agent: it steers new sessions, but only a failed health check or the operator may
     cut tunnels that work.
     """
-    return server.admin_state != "disabled" and server.health != "down"
+    return admin_state != "disabled" and health != "down"

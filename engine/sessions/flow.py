@@ -63,7 +63,6 @@ class Flow:
     """
 
     __slots__ = (
-        "__weakref__",
         "bytes_in",
         "bytes_out",
         "client",

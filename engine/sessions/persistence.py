@@ -13,7 +13,7 @@ from engine.sessions.real_server import RealServer
 class PersistenceRecord:
     """A client network and its server; alive while it has flows and for a timeout after the last."""
 
-    __slots__ = ("__weakref__", "client", "flows", "last_used_s", "server")
+    __slots__ = ("client", "flows", "last_used_s", "server")
 
     def __init__(self, client: str, server: RealServer, now_s: float) -> None:
         self.client = client

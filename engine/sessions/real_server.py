@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from engine.config.schema import AdminState
 from engine.config.schema import RealServer as RealServerConfig
 from engine.health.state import ServerHealth
+from engine.policy.eligibility import keeps_sessions
 from engine.sessions.flow import Port, SocketAddress
 
 
@@ -21,7 +21,6 @@ class RealServer:
         "established",
         "half_open",
         "health",
-        "last_request_s",
         "new_sessions",
         "packets_in",
         "packets_out",
@@ -65,4 +64,4 @@ class RealServer:
     @property
     def keeps_sessions(self) -> bool:
         """Whether sessions that it has may stay."""
-        return self.config.state is not AdminState.DISABLED and self.health.health != "down"
+        return keeps_sessions(self.config.state, self.health.health)

@@ -52,7 +52,6 @@ class Session:
     """An IKE SA: its SPIs, its flows, its real server, its phase."""
 
     __slots__ = (
-        "__weakref__",
         "auth_response_bytes",
         "created_s",
         "deleted_s",

@@ -79,6 +79,8 @@ def _facts(engine: EngineStatus) -> Iterator[Text]:
         f"flows {grouped(engine.flows)}   memory {si(engine.memory_bytes)}B",
         "dim",
     )
+    if engine.evicted:
+        yield Text(f"{grouped(engine.evicted)} half-open or sleeping sessions gave way to new ones", "yellow")
     if engine.sockets_taken_back:
         yield Text(
             f"{grouped(engine.sockets_taken_back)} sockets taken back from flows with traffic: "

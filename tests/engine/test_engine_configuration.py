@@ -277,3 +277,14 @@ async def test_changes_at_the_same_time_are_all_made(tmp_path: Path) -> None:
         assert w.engine.path.read_text().count('state = "drain"') == 2
         assert [w.engine.server(name).admin_state for name in "ab"] == ["drain", "drain"]
         assert len(await w.engine.operations.history(10)) == 3
+
+
+@pytest.mark.trio
+async def test_a_damaged_revision_is_told_and_harms_nothing(tmp_path: Path) -> None:
+    """The operator hears that an entry of the history is lost; the engine starts and goes on recording."""
+    kept = tmp_path / "state" / "history"
+    kept.mkdir(parents=True)
+    (kept / "000007.json").write_text("not a revision")
+    async with world(tmp_path) as w:
+        assert "000007.json" in w.engine.events("history-damaged")[0].text
+        assert [revision.number for revision in await w.engine.operations.history(10)] == [8]

@@ -259,3 +259,10 @@ def test_escape_sequences_in_names_do_not_reach_the_terminal() -> None:
     page = drawn(servers([server], 200, STATUS.now_at)) + drawn(event_line(event))
     assert "\x1b" not in page
     assert "\x07" not in page
+
+
+def test_what_gave_way_is_shown_with_what_to_do() -> None:
+    page = drawn(status(msgspec.structs.replace(STATUS, evicted=7, sockets_taken_back=9), 80))
+    assert "7 half-open or sleeping sessions gave way" in page
+    assert "9 sockets taken back" in page
+    assert "raise the file limit" in page

@@ -53,11 +53,13 @@ def test_sessions_stay_unless_the_server_is_disabled_or_down() -> None:
         ("enabled", "drain", "disabled"), ("up", "unknown", "down"), (0, 1), (1, 5), (None, 50, 101, 102)
     ):
         standing = Standing(admin_state, health, weight, sessions, 5, load, True)
-        assert keeps_sessions(standing) is not (admin_state == "disabled" or health == "down")
+        assert keeps_sessions(standing.admin_state, standing.health) is not (
+            admin_state == "disabled" or health == "down"
+        )
 
 
 def test_a_server_that_may_not_keep_sessions_takes_none() -> None:
     """No state accepts a session only to end it at once."""
     for admin_state, health in product(("enabled", "drain", "disabled"), ("up", "unknown", "down")):
         standing = replace(WELL, admin_state=admin_state, health=health)
-        assert keeps_sessions(standing) or why_ineligible(standing) in {Ineligible.DISABLED, Ineligible.DOWN}
+        assert keeps_sessions(admin_state, health) or why_ineligible(standing) in {Ineligible.DISABLED, Ineligible.DOWN}
