@@ -49,7 +49,7 @@ async def connect(path: Path) -> AsyncGenerator[ControlClient, None]:
     async with await _open(path) as stream:
         client = ControlClient(path, stream)
         with trio.move_on_after(CONNECT_TIMEOUT_S) as waiting:
-            client.hello = await client._call(
+            client.hello = await client.ask(
                 calls.SayHello(protocol=protocol.PROTOCOL, user=os.environ.get("SUDO_USER", ""))
             )
         if waiting.cancelled_caught:
@@ -89,23 +89,23 @@ class ControlClient:
 
     async def status(self) -> EngineStatus:
         """Everything at one moment."""
-        return await self._call(calls.GetStatus())
+        return await self.ask(calls.GetStatus())
 
     async def sessions(self, query: SessionQuery) -> SessionPage:
         """A window of the session table."""
-        return await self._call(calls.ListSessions(query=query))
+        return await self.ask(calls.ListSessions(query=query))
 
     async def session(self, number: int) -> SessionDetail:
         """One session."""
-        return await self._call(calls.GetSession(number=number))
+        return await self.ask(calls.GetSession(number=number))
 
     async def explain(self, client: str) -> list[Explanation]:
         """Why a client address is where it is."""
-        return await self._call(calls.Explain(client=client))
+        return await self.ask(calls.Explain(client=client))
 
     async def events(self, *, after: int = 0, limit: int = 100) -> list[Event]:
         """Past events numbered above `after`, the newest `limit` of them, oldest first."""
-        return await self._call(calls.ListEvents(after=after, limit=limit))
+        return await self.ask(calls.ListEvents(after=after, limit=limit))
 
     async def follow(self, *, after: int = 0, limit: int = 100) -> AsyncGenerator[Event, None]:
         """Past events as `events` gives them, then new ones as they happen, without a gap."""
@@ -125,33 +125,34 @@ class ControlClient:
         self, service: str, server: str, *, state: str | None = None, weight: int | None = None
     ) -> Change:
         """Change a real server's admin state or weight."""
-        return await self._call(calls.SetServer(service=service, server=server, state=state, weight=weight))
+        return await self.ask(calls.SetServer(service=service, server=server, state=state, weight=weight))
 
     async def clear(self, client: str) -> Change:
         """Forget the sessions and persistence of a client address or prefix."""
-        return await self._call(calls.Clear(client=client))
+        return await self.ask(calls.Clear(client=client))
 
     async def move(self, client: str, server: str) -> Change:
         """Send a client's next packets to another real server."""
-        return await self._call(calls.Move(client=client, server=server))
+        return await self.ask(calls.Move(client=client, server=server))
 
     async def reload(self) -> Change:
         """Apply the configuration file."""
-        return await self._call(calls.Reload())
+        return await self.ask(calls.Reload())
 
     async def config(self) -> ConfigState:
         """The running configuration beside the file on disk."""
-        return await self._call(calls.GetConfig())
+        return await self.ask(calls.GetConfig())
 
     async def history(self, *, limit: int = 20) -> list[Revision]:
         """Saved revisions of the configuration, newest first."""
-        return await self._call(calls.ListHistory(limit=limit))
+        return await self.ask(calls.ListHistory(limit=limit))
 
     async def undo(self) -> Change:
         """Return to the configuration before the last change."""
-        return await self._call(calls.Undo())
+        return await self.ask(calls.Undo())
 
-    async def _call(self, call: calls.Call[R]) -> R:
+    async def ask(self, call: calls.Call[R]) -> R:
+        """The engine's answer to any call."""
         with trio.move_on_after(CALL_TIMEOUT_S):
             async with self._calling:
                 return await self._exchange(call)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from engine.control.records import (
     Change,
     ConfigState,
+    Effect,
     EngineStatus,
     Event,
     Explanation,
+    PersistenceRow,
+    Plan,
+    ProbeRow,
     Revision,
+    Series,
+    ServerHistory,
     SessionDetail,
     SessionPage,
     SessionQuery,
+    Settings,
 )
 
 
@@ -56,8 +63,8 @@ class EngineApi(Protocol):
         """Why a client address is where it is, one for each service that would serve it."""
         ...
 
-    def events(self, after: int, limit: int) -> list[Event]:
-        """Past events numbered above `after`, the newest `limit` of them, oldest first."""
+    def events(self, after: int, before: int, limit: int) -> list[Event]:
+        """Past events numbered above `after` and below `before` (0: all), the newest `limit` of them, oldest first."""
         ...
 
     def subscribe(self) -> AsyncIterator[Event]:
@@ -70,12 +77,60 @@ class EngineApi(Protocol):
         """Change a real server's admin state or weight, live and in the configuration file."""
         ...
 
-    async def clear(self, client: str) -> Change:
-        """Forget the sessions and persistence of a client address or prefix."""
+    def preview_server(self, service: str, server: str, *, state: str | None, weight: int | None) -> Effect:
+        """What `set_server` would do."""
+        ...
+
+    def series(self, points: int, service: str | None, server: str | None) -> list[Series]:
+        """How sessions and rates went; without names of the engine, every service and every real server."""
+        ...
+
+    def server_history(self, service: str, server: str) -> ServerHistory:
+        """What the probes of one real server found."""
+        ...
+
+    async def probe_now(self, service: str, server: str) -> ProbeRow:
+        """Probe a real server at once and wait for what it says."""
+        ...
+
+    async def clear(self, client: str, session: int | None) -> Change:
+        """Forget the sessions and persistence of a client address or prefix, or one session alone."""
+        ...
+
+    async def preview_clear(self, client: str, session: int | None) -> Effect:
+        """What `clear` would do."""
         ...
 
     async def move(self, client: str, server: str) -> Change:
         """Send a client's next packets to another real server of its service."""
+        ...
+
+    def preview_move(self, client: str, server: str) -> Effect:
+        """What `move` would do."""
+        ...
+
+    def pin(self, client: str, server: str) -> Change:
+        """Bind a client to a real server until it is unpinned."""
+        ...
+
+    def unpin(self, client: str) -> Change:
+        """Let a pinned client be scheduled again."""
+        ...
+
+    def pins(self) -> list[PersistenceRow]:
+        """Every pinned client."""
+        ...
+
+    def settings(self) -> Settings:
+        """The running configuration as tables that can be edited."""
+        ...
+
+    def plan(self, base: str, tables: dict[str, Any]) -> Plan:
+        """What edited settings would change."""
+        ...
+
+    async def apply(self, base: str, tables: dict[str, Any], *, summary: str, author: str) -> Change:
+        """Put edited settings in force and into the file in one step."""
         ...
 
     async def reload(self, author: str) -> Change:

@@ -10,14 +10,21 @@ from msgspec import Meta
 from engine.control.records import (
     Change,
     ConfigState,
+    Effect,
     EngineStatus,
     Event,
     Explanation,
     Hello,
+    PersistenceRow,
+    Plan,
+    ProbeRow,
     Revision,
+    Series,
+    ServerHistory,
     SessionDetail,
     SessionPage,
     SessionQuery,
+    Settings,
 )
 
 R = TypeVar("R", covariant=True)
@@ -25,7 +32,11 @@ R = TypeVar("R", covariant=True)
 MAX_ROWS = 1000
 """Most sessions, events or revisions in one answer."""
 
+MAX_POINTS = 720
+"""Most points of one series: an hour."""
+
 Rows = Annotated[int, Meta(ge=1, le=MAX_ROWS)]
+Points = Annotated[int, Meta(ge=1, le=MAX_POINTS)]
 
 
 class Call(msgspec.Struct, Generic[R], frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -83,6 +94,8 @@ class ListEvents(Call[list[Event]], frozen=True, kw_only=True):
     method = "events"
     result = list[Event]
     after: int = 0
+    before: int = 0
+    """Only events numbered below; 0: up to the newest."""
     limit: Rows = 100
 
 
@@ -105,13 +118,63 @@ class SetServer(Call[Change], frozen=True, kw_only=True):
     weight: int | None = None
 
 
+class PreviewServer(Call[Effect], frozen=True, kw_only=True):
+    """What `SetServer` would do."""
+
+    method = "preview_server"
+    result = Effect
+    service: str
+    server: str
+    state: str | None = None
+    weight: int | None = None
+
+
+class GetSeries(Call[list[Series]], frozen=True, kw_only=True):
+    """How sessions and rates went: of the engine, every service and every real server, or of one service or server."""
+
+    method = "series"
+    result = list[Series]
+    points: Points = 60
+    service: str | None = None
+    server: str | None = None
+
+
+class GetServerHistory(Call[ServerHistory], frozen=True, kw_only=True):
+    """What the probes of one real server found."""
+
+    method = "server_history"
+    result = ServerHistory
+    service: str
+    server: str
+
+
+class ProbeNow(Call[ProbeRow], frozen=True, kw_only=True):
+    """Probe a real server at once and wait for what it says."""
+
+    method = "probe_now"
+    result = ProbeRow
+    changing = True
+    service: str
+    server: str
+
+
 class Clear(Call[Change], frozen=True, kw_only=True):
-    """Forget a client."""
+    """Forget a client, or one session of it."""
 
     method = "clear"
     result = Change
     changing = True
-    client: str
+    client: str = ""
+    session: int | None = None
+
+
+class PreviewClear(Call[Effect], frozen=True, kw_only=True):
+    """What `Clear` would do."""
+
+    method = "preview_clear"
+    result = Effect
+    client: str = ""
+    session: int | None = None
 
 
 class Move(Call[Change], frozen=True, kw_only=True):
@@ -122,6 +185,69 @@ class Move(Call[Change], frozen=True, kw_only=True):
     changing = True
     client: str
     server: str
+
+
+class PreviewMove(Call[Effect], frozen=True, kw_only=True):
+    """What `Move` would do."""
+
+    method = "preview_move"
+    result = Effect
+    client: str
+    server: str
+
+
+class Pin(Call[Change], frozen=True, kw_only=True):
+    """Bind a client to a real server until it is unpinned; its sessions stay where they are."""
+
+    method = "pin"
+    result = Change
+    changing = True
+    client: str
+    server: str
+
+
+class Unpin(Call[Change], frozen=True, kw_only=True):
+    """Let a pinned client be scheduled again."""
+
+    method = "unpin"
+    result = Change
+    changing = True
+    client: str
+
+
+class ListPins(Call[list[PersistenceRow]], frozen=True, kw_only=True):
+    """Every pinned client."""
+
+    method = "pins"
+    result = list[PersistenceRow]
+
+
+class GetSettings(Call[Settings], frozen=True, kw_only=True):
+    """The running configuration as tables that can be edited."""
+
+    method = "settings"
+    result = Settings
+
+
+class MakePlan(Call[Plan], frozen=True, kw_only=True):
+    """What edited settings would change; refused as a conflict when `base` is no longer in force."""
+
+    method = "plan"
+    result = Plan
+    base: str
+    tables: dict[str, Any]
+
+
+class Apply(Call[Change], frozen=True, kw_only=True):
+    """Put edited settings in force and into the file in one step; a conflict when either changed meanwhile."""
+
+    method = "apply"
+    result = Change
+    changing = True
+    base: str
+    tables: dict[str, Any]
+    summary: str = ""
+    """What history says; empty: the changes themselves."""
 
 
 class Reload(Call[Change], frozen=True, kw_only=True):
@@ -165,8 +291,20 @@ CALLS: dict[str, type[Call[Any]]] = {
         ListEvents,
         Subscribe,
         SetServer,
+        PreviewServer,
+        GetSeries,
+        GetServerHistory,
+        ProbeNow,
         Clear,
+        PreviewClear,
         Move,
+        PreviewMove,
+        Pin,
+        Unpin,
+        ListPins,
+        GetSettings,
+        MakePlan,
+        Apply,
         Reload,
         GetConfig,
         ListHistory,

@@ -6,6 +6,8 @@ to the real server, `out` the way back.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 
@@ -32,6 +34,17 @@ class Traffic(Record, frozen=True):
     bytes_in: int = 0
     packets_out: int = 0
     bytes_out: int = 0
+
+
+class Rates(Record, frozen=True):
+    """What happens per second, over the last few seconds."""
+
+    new_sessions: float = 0.0
+    ended_sessions: float = 0.0
+    packets_in: float = 0.0
+    bytes_in: float = 0.0
+    packets_out: float = 0.0
+    bytes_out: float = 0.0
 
 
 class SourceUse(Record, frozen=True):
@@ -71,6 +84,13 @@ class ServerStatus(Record, frozen=True):
     """Sessions opened since start."""
     traffic: Traffic
     source_use: list[SourceUse]
+    rates: Rates = Rates()
+    path: str = "slow"
+    """slow, fast, or mixed: what its sessions' data takes."""
+    flaps: int = 0
+    """Changes between up and down in the last five minutes."""
+    oldest_session_s: float | None = None
+    """Age of its oldest session."""
 
 
 class ServiceStatus(Record, frozen=True):
@@ -95,6 +115,25 @@ class ServiceStatus(Record, frozen=True):
     drops: dict[str, int]
     """Datagrams not forwarded, by reason."""
     servers: list[ServerStatus]
+    rates: Rates = Rates()
+
+
+class Alarm(Record, frozen=True):
+    """Something that is wrong now and that the operator can act on."""
+
+    kind: str
+    """A slug: server-down, server-flapping, no-server, snat-crowded, no-replies, table-near-full, config-changed…"""
+    severity: str
+    """warning or error."""
+    since_at: float
+    text: str
+    """What is wrong and who is hurt."""
+    remedy: str
+    """What to do."""
+    place: str
+    """Where the console goes for it: server, service, sessions, configuration or events."""
+    service: str = ""
+    server: str = ""
 
 
 class EngineStatus(Record, frozen=True):
@@ -120,6 +159,61 @@ class EngineStatus(Record, frozen=True):
     """Upstream sockets closed under flows that still had traffic, because no more may be open."""
     memory_bytes: int
     services: list[ServiceStatus]
+    rates: Rates = Rates()
+    alarms: list[Alarm] = []
+    """The gravest first."""
+    config_digest: str = ""
+    """Changes whenever another configuration is put in force."""
+    last_event: int = 0
+    """The number of the newest event."""
+
+
+class Series(Record, frozen=True):
+    """How one thing went: equally spaced points, the oldest first."""
+
+    service: str
+    """Empty: the whole engine."""
+    server: str
+    """Empty: the whole service."""
+    step_s: float
+    until_at: float
+    """When the last point was taken."""
+    sessions: list[int]
+    new_sessions: list[float]
+    """This and what follows: per second, mean over the step."""
+    packets_in: list[float]
+    bytes_in: list[float]
+    packets_out: list[float]
+    bytes_out: list[float]
+
+
+class ProbeRow(Record, frozen=True):
+    """What one health probe found."""
+
+    at: float
+    ok: bool
+    reason: str
+    rtt_s: float | None
+
+
+class HealthChange(Record, frozen=True):
+    """A real server's health changed."""
+
+    at: float
+    old: str
+    new: str
+    reason: str
+    after_s: float
+    """How long it had been `old`."""
+
+
+class ServerHistory(Record, frozen=True):
+    """What probes found of one real server, the oldest first."""
+
+    service: str
+    server: str
+    changes: list[HealthChange]
+    probes: list[ProbeRow]
 
 
 class FlowRow(Record, frozen=True):
@@ -154,6 +248,8 @@ class SessionRow(Record, frozen=True):
     spi_i: str
     """16 hex digits; empty when no IKE message was seen."""
     spi_r: str
+    pinned: bool = False
+    """The operator bound its client to its real server."""
 
 
 class MessageRow(Record, frozen=True):
@@ -176,6 +272,8 @@ class PersistenceRow(Record, frozen=True):
     """Address with prefix."""
     server: str
     left_s: float
+    pinned: bool = False
+    """Made by the operator: it does not expire."""
 
 
 class SessionDetail(Record, frozen=True):
@@ -199,11 +297,15 @@ class SessionQuery(Record, frozen=True):
     """The first hex digits of either SPI."""
     phase: str | None = None
     idle_over_s: float | None = None
+    filter: str = ""
+    """A filter line such as `server:rras-1 phase:auth idle>60s`; its conditions hold beside the others."""
     sort: str = "age"
-    """age, idle, client, server, phase, bytes_in, bytes_out."""
+    """Any of `engine.sessions.query.SORTS`."""
     descending: bool = False
     offset: int = 0
     limit: int = 100
+    max_age_s: float = 0.0
+    """How old the order of the rows may be: scrolling through a table needs no new one for every window."""
 
 
 class SessionPage(Record, frozen=True):
@@ -235,6 +337,46 @@ class Change(Record, frozen=True):
     """One sentence for the operator."""
     sessions: int = 0
     """How many sessions it touched."""
+
+
+class Effect(Record, frozen=True):
+    """What a change would do, said before it is made."""
+
+    lines: list[str]
+    """Sentences for the operator, the most important first."""
+    sessions: int = 0
+    """How many sessions it would end or move."""
+
+
+class Settings(Record, frozen=True):
+    """The running configuration as tables that can be edited."""
+
+    base: str
+    """Names this very state of the configuration; a change is made against it."""
+    path: str
+    tables: dict[str, Any]
+    """As in the file, keys with their default left out."""
+
+
+class ConfigProblem(Record, frozen=True):
+    """One thing to put right in a configuration, in the words of `ikeconsole check`."""
+
+    key: str
+    message: str
+
+
+class Plan(Record, frozen=True):
+    """What edited settings would change; nothing has been done."""
+
+    problems: list[ConfigProblem]
+    """Not empty: it cannot be applied, and what follows is empty."""
+    changes: list[str] = []
+    """One line for each key or table: `always-on-vpn scheduler: round-robin → fixed`, `+ real_server rras-4 …`."""
+    difference: str = ""
+    """Unified diff of the file."""
+    lines_added: int = 0
+    lines_removed: int = 0
+    effect: Effect = Effect(lines=[])
 
 
 class ConfigState(Record, frozen=True):

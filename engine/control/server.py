@@ -16,6 +16,7 @@ from engine.control import calls, protocol
 from engine.control.access import may_change, peer_credentials, user_name
 from engine.control.api import EngineApi, Refused
 from engine.control.endpoint import bound, find_group
+from engine.control.perform import perform
 from engine.control.protocol import MessageError
 from engine.control.records import Hello
 
@@ -183,7 +184,7 @@ class _Connection:
                 return
             # A change once begun is carried to its end, even when its client hangs up.
             with trio.fail_after(CHANGE_TIMEOUT_S, shield=call.changing):
-                result = await _perform(self._api, call, peer.author)
+                result = await perform(self._api, call, peer.author)
             reply = protocol.encode_result(request.id, result)
         except (Refused, MessageError) as error:
             reply = protocol.encode_error(request.id, error)
@@ -252,35 +253,3 @@ def _parameters(request: protocol.Request, kind: type[calls.Call[Any]]) -> Any:
         return protocol.decode(request.params, kind, invalid_code=protocol.INVALID_PARAMS)
     except MessageError as error:
         raise MessageError(protocol.INVALID_PARAMS, f"{request.method}: {error.message}") from error
-
-
-async def _perform(api: EngineApi, call: calls.Call[Any], author: str) -> object:
-    match call:
-        case calls.GetStatus():
-            return api.status()
-        case calls.ListSessions(query=query):
-            if not 1 <= query.limit <= calls.MAX_ROWS or query.offset < 0:
-                raise Refused("invalid", f"ask for 1 to {calls.MAX_ROWS} sessions, from offset 0 on")
-            return await api.sessions(query)
-        case calls.GetSession(number=number):
-            return api.session(number)
-        case calls.Explain(client=client):
-            return api.explain(client)
-        case calls.ListEvents(after=after, limit=limit):
-            return api.events(after, limit)
-        case calls.SetServer(service=service, server=server, state=state, weight=weight):
-            return await api.set_server(service, server, state=state, weight=weight, author=author)
-        case calls.Clear(client=client):
-            return await api.clear(client)
-        case calls.Move(client=client, server=server):
-            return await api.move(client, server)
-        case calls.Reload():
-            return await api.reload(author)
-        case calls.GetConfig():
-            return await api.config()
-        case calls.ListHistory(limit=limit):
-            return await api.history(limit)
-        case calls.Undo():
-            return await api.undo(author)
-        case _:
-            raise AssertionError(call)
