@@ -1,7 +1,14 @@
 """What all tests share."""
 
+import os
+import time
+
 from hypothesis import HealthCheck, settings
 
 # Time limits for single examples would fail on a busy machine and prove nothing.
 settings.register_profile("ikeconsole", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ikeconsole")
+
+# Clock times on screens are local ones.
+os.environ["TZ"] = "UTC"
+time.tzset()

@@ -1,0 +1,289 @@
+"""The operator console: what it knows of the engine, where the operator is, and what works everywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import App
+from textual.theme import Theme
+from textual.timer import Timer
+
+from engine.control import calls
+from engine.control.api import Refused
+from engine.control.records import Alarm
+from ikeconsole.actions import bindings, find
+from ikeconsole.client import EngineUnreachable
+from ikeconsole.dialogs.help import Help
+from ikeconsole.dialogs.quit import STOP, Quit
+from ikeconsole.link import Link, SocketLink
+from ikeconsole.preferences import RememberedPreferences
+from ikeconsole.render.states import StateStyles
+from ikeconsole.screens.place import Place
+from ikeconsole.screens.places import ROOTS
+from ikeconsole.screens.theme_picker import ThemePicker
+from ikeconsole.snapshot import Snapshot
+from ikeconsole.state_styles import state_styles, state_variables
+from ikeconsole.themes import known_theme, register_themes
+from ikeconsole.widgets.grid import Grid
+
+REFRESH_CHOICES_S = (0.5, 1.0, 2.0, 5.0, 10.0)
+SPARK_POINTS = 60
+SERIES_EVERY_S = 5.0
+
+_STYLES = Path(__file__).parent / "styles"
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The engine does not answer since a moment on the monotonic clock."""
+
+    since_s: float
+    reason: str
+
+
+class ConsoleApp(App[None]):
+    """The console of one engine, whose control socket it is a client of."""
+
+    TITLE = "ikeconsole"
+    CSS_PATH: ClassVar = sorted(_STYLES.glob("*.tcss"))
+    BINDINGS = bindings("console")
+    MODES: ClassVar = ROOTS
+    DEFAULT_MODE = "overview"
+    ENABLE_COMMAND_PALETTE = False
+
+    def __init__(
+        self,
+        socket: Path,
+        *,
+        read_only: bool = False,
+        hosted: object | None = None,
+        link: Link | None = None,
+        preferences: RememberedPreferences | None = None,
+    ) -> None:
+        super().__init__()
+        self.preferences = preferences or RememberedPreferences()
+        self._theme_problems = register_themes(self)
+        self.theme = known_theme(self, self.preferences.chosen.theme)
+        self.link: Link = link or SocketLink(socket)
+        self.hosted = hosted
+        """The engine that runs in this process, if one does."""
+        self.snapshot: Snapshot | None = None
+        self.lost: Lost | None = None
+        self.refresh_s = self.preferences.chosen.refresh_s
+        self.paused = False
+        self.quit_choice = ""
+        """After the end: stop or background, what is to become of a hosted engine; empty: nobody chose."""
+        self.animation_level = "none"
+        self._may_only_look = read_only
+        self._state_styles = state_styles(self.current_theme)
+        self._dismissed: set[tuple[str, str, str, float]] = set()
+        self._looking = False
+        self._timer: Timer | None = None
+        self._event_loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing may be changed."""
+        return self._may_only_look or (self.snapshot is not None and not self.snapshot.hello.may_change)
+
+    @property
+    def state_styles(self) -> StateStyles:
+        """The colours of states in the present theme."""
+        return self._state_styles
+
+    @property
+    def root(self) -> str:
+        """The place that the operator went to last by number."""
+        return self.current_mode
+
+    @property
+    def place(self) -> Place | None:
+        """The place in front, below any dialog."""
+        return next((screen for screen in reversed(self.screen_stack) if isinstance(screen, Place)), None)
+
+    @property
+    def crumbs(self) -> list[str]:
+        """The way from the first place to the present one."""
+        return [screen.crumb for screen in self.screen_stack if isinstance(screen, Place)]
+
+    @property
+    def open_alarms(self) -> list[Alarm]:
+        """The alarms that the operator has not dismissed, the gravest first."""
+        alarms = self.snapshot.status.alarms if self.snapshot else []
+        return [alarm for alarm in alarms if _identity(alarm) not in self._dismissed]
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Our own colours for themes that do not name them."""
+        return state_variables(self.current_theme)
+
+    def on_mount(self) -> None:
+        """Begin to look."""
+        self._event_loop = asyncio.get_running_loop()
+        self.theme_changed_signal.subscribe(self, self._wear)
+        for problem in filter(None, [self.preferences.problem, *self._theme_problems]):
+            self.notify(str(problem), title="left out", severity="warning", timeout=10, markup=False)
+        self.look_soon()
+        self._set_interval()
+
+    def on_unmount(self) -> None:
+        """Hang up."""
+        self.link.close()
+
+    def look_soon(self) -> None:
+        """Ask the engine now, unless that is being done."""
+        if not self._looking:
+            self._looking = True
+            self.run_worker(self._look(), group="look")
+
+    def catch_up(self) -> None:
+        """Bring the place in front up to date."""
+        place = self.place
+        if place is None or not place.is_mounted:
+            return
+        place.refresh_frame()
+        if self.snapshot is not None:
+            place.show(self.snapshot)
+            place.set_stale(self.lost is not None)
+            self.look_soon()
+
+    def dismiss_alarm(self, alarm: Alarm) -> None:
+        """Show an alarm no more, unless it ends and comes back."""
+        self._dismissed.add(_identity(alarm))
+        self._refresh_frame()
+
+    async def go_to(self, name: str) -> None:
+        """Leave everything that was opened and go to one of the five places."""
+        await self.switch_mode(name)
+        while len(self.screen_stack) > 1:
+            await self.pop_screen()
+        self._refresh_frame()
+
+    async def action_go(self, name: str) -> None:
+        """Go to one of the five places."""
+        await self.go_to(name)
+
+    async def action_back(self) -> None:
+        """Leave the present place for the one before."""
+        if len(self.screen_stack) > 1:
+            await self.pop_screen()
+
+    def action_pause(self) -> None:
+        """Stop and resume refreshing."""
+        self.paused = not self.paused
+        self._set_interval()
+
+    def action_faster(self) -> None:
+        """Refresh more often."""
+        self._choose_interval(max((s for s in REFRESH_CHOICES_S if s < self.refresh_s), default=REFRESH_CHOICES_S[0]))
+
+    def action_slower(self) -> None:
+        """Refresh less often."""
+        self._choose_interval(min((s for s in REFRESH_CHOICES_S if s > self.refresh_s), default=REFRESH_CHOICES_S[-1]))
+
+    async def action_theme(self) -> None:
+        """Choose other colours."""
+        self.push_screen(ThemePicker(self._theme_problems), self._remember_theme)
+
+    def action_help(self) -> None:
+        """The keys of the place in front."""
+        place = self.place
+        if place is not None:
+            self.push_screen(Help(place.PLACE, has_grid=bool(place.query(Grid)), read_only=self.read_only))
+
+    async def action_help_quit(self) -> None:
+        """Ctrl+C leaves as the other keys do."""
+        await self.action_quit()
+
+    async def action_quit(self) -> None:
+        """Leave the console; a hosted engine with sessions goes on or stops, as the operator says."""
+        sessions = self.snapshot.status.sessions if self.snapshot else 0
+        if self.hosted is not None and sessions and self.lost is None:
+            self.push_screen(Quit(sessions), self._leave)
+        else:
+            self._leave(STOP if self.hosted is not None else "")
+
+    def leave_soon(self) -> None:
+        """Leave without asking; may be called from a signal handler or another thread."""
+        if self._event_loop is not None:
+            self._event_loop.call_soon_threadsafe(self.exit)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer no change where one may only look."""
+        known = find(action, "console")
+        return not (known and known.changes and self.read_only)
+
+    async def _look(self) -> None:
+        try:
+            self.snapshot = await self._ask_for_snapshot()
+            self.lost = None
+            place = self.place
+            if place is not None and place.is_mounted:
+                place.show(self.snapshot)
+                place.set_stale(False)
+                self._refresh_frame()
+                await place.look()
+        except EngineUnreachable as error:
+            self._lose(str(error))
+        except Refused as refusal:
+            self._lose(refusal.message)
+        finally:
+            self._looking = False
+        self._refresh_frame()
+
+    async def _ask_for_snapshot(self) -> Snapshot:
+        before = self.snapshot
+        hello = await self.link.greet()
+        status = await self.link.ask(calls.GetStatus())
+        series = before.series if before is not None else {}
+        newest = series.get(("", ""))
+        if newest is None or not 0 <= status.now_at - newest.until_at < SERIES_EVERY_S:
+            answer = await self.link.ask(calls.GetSeries(points=SPARK_POINTS))
+            series = {(one.service, one.server): one for one in answer}
+        return Snapshot(hello, status, series)
+
+    def _lose(self, reason: str) -> None:
+        if self.lost is None:
+            self.lost = Lost(time.monotonic(), reason)
+        if self.place is not None and self.place.is_mounted:
+            self.place.set_stale(True)
+
+    def _refresh_frame(self) -> None:
+        if self.place is not None and self.place.is_mounted:
+            self.place.refresh_frame()
+
+    def _choose_interval(self, refresh_s: float) -> None:
+        self.refresh_s = refresh_s
+        self.paused = False
+        self._set_interval()
+        self._remember(self.preferences.choose(refresh_s=refresh_s))
+
+    def _leave(self, choice: str | None) -> None:
+        if choice or self.hosted is None:
+            self.quit_choice = choice or ""
+            self.exit()
+
+    def _remember_theme(self, name: str | None) -> None:
+        if name is not None:
+            self._remember(self.preferences.choose(theme=name))
+
+    def _remember(self, failure: str | None) -> None:
+        if failure:
+            self.notify(failure, severity="warning", timeout=10, markup=False)
+
+    def _wear(self, theme: Theme) -> None:
+        self._state_styles = state_styles(theme)
+        self.catch_up()
+
+    def _set_interval(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = None if self.paused else self.set_interval(self.refresh_s, self.look_soon)
+        self._refresh_frame()
+
+
+def _identity(alarm: Alarm) -> tuple[str, str, str, float]:
+    return alarm.kind, alarm.service, alarm.server, alarm.since_at

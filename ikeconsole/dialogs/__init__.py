@@ -1,0 +1,1 @@
+"""Questions that the console puts over a screen."""

@@ -1,0 +1,58 @@
+"""What every dialog has: a frame with a title, lines, and buttons of which the harmless one has the focus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, TypeVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widget import Widget
+from textual.widgets import Button, Static
+
+Answer = TypeVar("Answer")
+
+
+class Dialog(ModalScreen[Answer]):
+    """A question over the screen; Escape is the harmless answer, `refusal`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "refuse", "cancel"),
+        Binding("left,h", "app.focus_previous", "previous", show=False),
+        Binding("right,l", "app.focus_next", "next", show=False),
+    ]
+
+    def __init__(self, title: str, lines: Iterable[str] = ()) -> None:
+        super().__init__()
+        self._title = title
+        self._lines = list(lines)
+
+    def compose(self) -> ComposeResult:
+        """The frame."""
+        frame = Vertical(classes="dialog")
+        frame.border_title = self._title
+        with frame:
+            with VerticalScroll(classes="dialog-body", can_focus=False):
+                for line in self._lines:
+                    yield Static(line, markup=False, classes="dialog-line")
+                yield from self.content()
+            with Horizontal(classes="dialog-buttons"):
+                yield from self.buttons()
+
+    def content(self) -> Iterable[Widget]:
+        """What stands under the lines."""
+        return ()
+
+    def buttons(self) -> Iterable[Button]:
+        """The answers, the harmless one first: it gets the focus."""
+        raise NotImplementedError
+
+    def refusal(self) -> Answer | None:
+        """The harmless answer."""
+        return None
+
+    def action_refuse(self) -> None:
+        """Give the harmless answer."""
+        self.dismiss(self.refusal())

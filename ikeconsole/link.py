@@ -1,0 +1,127 @@
+"""The console's line to the engine: a thread of its own, so that neither waits for the other's event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import trio
+
+from engine.control import calls
+from engine.control.api import Refused
+from engine.control.records import Hello
+from ikeconsole.client import ControlClient, EngineUnreachable, connect
+
+R = TypeVar("R")
+
+MAX_WAITING = 100
+"""Questions that may wait for an engine that is slow to answer."""
+
+_Request = tuple[calls.Call[Any], Future[Any]]
+
+
+class Link(Protocol):
+    """Asks the engine on behalf of the console's event loop."""
+
+    async def ask(self, call: calls.Call[R]) -> R:
+        """The engine's answer; raises `Refused` or `EngineUnreachable`, after which the next call tries anew."""
+        ...
+
+    async def greet(self) -> Hello:
+        """Who answers, and whether this user may change things; raises as `ask` does."""
+        ...
+
+    def close(self) -> None:
+        """Hang up."""
+        ...
+
+
+class SocketLink:
+    """A link over the control socket: changes go over a second connection, so that no look waits for one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="link")
+        started: Future[trio.lowlevel.TrioToken] = Future()
+        self._scope = trio.CancelScope()
+        self._looks, looks = trio.open_memory_channel[_Request](MAX_WAITING)
+        self._changes, changes = trio.open_memory_channel[_Request](MAX_WAITING)
+        self._thread.submit(trio.run, self._work, started, looks, changes)
+        self._token = started.result()
+
+    async def ask(self, call: calls.Call[R]) -> R:
+        """The engine's answer; raises `Refused` or `EngineUnreachable`, after which the next call tries anew."""
+        future: Future[R] = Future()
+        queue = self._changes if call.changing else self._looks
+        try:
+            self._token.run_sync_soon(_put, queue, (call, future))
+        except trio.RunFinishedError:
+            raise EngineUnreachable("the line to the engine is closed") from None
+        return await asyncio.wrap_future(future)
+
+    async def greet(self) -> Hello:
+        """Who answers, and whether this user may change things; raises as `ask` does."""
+        return await self.ask(_Greet())
+
+    def close(self) -> None:
+        """Hang up."""
+        with suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(self._scope.cancel)
+        self._thread.shutdown()
+
+    async def _work(
+        self,
+        started: Future[trio.lowlevel.TrioToken],
+        looks: trio.MemoryReceiveChannel[_Request],
+        changes: trio.MemoryReceiveChannel[_Request],
+    ) -> None:
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._serve, looks)
+                nursery.start_soon(self._serve, changes)
+                started.set_result(trio.lowlevel.current_trio_token())
+
+    async def _serve(self, requests: trio.MemoryReceiveChannel[_Request]) -> None:
+        """Answer one request after the other, connecting anew for the first one after a failure."""
+        async for request in requests:
+            pending: _Request | None = request
+            try:
+                async with connect(self._path) as client:
+                    await _answer(client, request)
+                    pending = None
+                    async for pending in requests:
+                        await _answer(client, pending)
+                        pending = None
+            except (EngineUnreachable, Refused) as error:
+                if pending is not None and not pending[1].done():
+                    pending[1].set_exception(error)
+
+
+class _Greet(calls.Call[Hello], frozen=True, kw_only=True):
+    """Answered from the greeting of the connection in use; it never travels."""
+
+    method = "greet"
+    result = Hello
+
+
+def _put(queue: trio.MemorySendChannel[_Request], request: _Request) -> None:
+    try:
+        queue.send_nowait(request)
+    except trio.WouldBlock:
+        request[1].set_exception(EngineUnreachable("the engine is too slow to answer"))
+
+
+async def _answer(client: ControlClient, request: _Request) -> None:
+    call, future = request
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(client.hello if isinstance(call, _Greet) else await client.ask(call))
+    except Refused as refusal:
+        future.set_exception(refusal)
+    except EngineUnreachable as error:
+        future.set_exception(error)
+        raise

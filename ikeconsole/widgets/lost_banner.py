@@ -1,0 +1,25 @@
+"""The line that says that the engine does not answer, and how old everything shown is."""
+
+from __future__ import annotations
+
+import time
+
+from textual.content import Content
+
+from ikeconsole.render.columns import printable
+from ikeconsole.render.numbers import age
+from ikeconsole.widgets.bar import Bar
+
+
+class LostBanner(Bar):
+    """Takes a line only while the engine is lost."""
+
+    def line(self, width: int) -> Content | None:
+        """What is known about the loss."""
+        lost = self.console_app.lost
+        if lost is None:
+            return None
+        since = age(time.monotonic() - lost.since_s)
+        shown = f", what you see is {since} old" if self.console_app.snapshot else ""
+        text = f" ▲ engine lost {since} ago{shown}; trying again: {printable(lost.reason)}"
+        return Content(text).truncate(width, ellipsis=True)

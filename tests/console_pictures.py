@@ -1,0 +1,78 @@
+"""The console over a fake engine, and pictures of it at the sizes and in the colours that are kept right."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import pytest
+from fake_link import FakeLink
+from textual.pilot import Pilot
+
+from ikeconsole.app import ConsoleApp
+from ikeconsole.preferences import RememberedPreferences
+
+NARROW = (80, 24)
+WIDE = (160, 48)
+LOOKS = [
+    pytest.param(size, theme, id=f"{size[0]}x{size[1]}-{theme}")
+    for size in (NARROW, WIDE)
+    for theme in ("night", "day", "NO_COLOR")
+]
+"""Sizes and colours: parametrize with `("size", "theme"), LOOKS`."""
+
+
+def console(link: FakeLink | None = None, *, theme: str = "night", **options: Any) -> ConsoleApp:
+    """A console that looks only when told to, by `look` or a key, and remembers nothing."""
+    preferences = RememberedPreferences(Path(mkdtemp(prefix="ikeconsole-test-")))
+    app = ConsoleApp(Path("/nowhere"), link=link or FakeLink(), preferences=preferences, **options)
+    app.paused = True
+    if theme != "NO_COLOR":
+        app.theme = theme
+    return app
+
+
+async def settle(pilot: Pilot[Any]) -> None:
+    """Let workers and messages finish."""
+    await pilot.app.workers.wait_for_complete(
+        [worker for worker in pilot.app.workers if worker.group == "look"]
+    )
+    await pilot.pause()
+
+
+async def look(pilot: Pilot[Any]) -> None:
+    """Have the console ask the engine once, and draw what it says."""
+    app = pilot.app
+    assert isinstance(app, ConsoleApp)
+    app.look_soon()
+    await settle(pilot)
+
+
+def picture(
+    snap_compare: Callable[..., bool],
+    monkeypatch: pytest.MonkeyPatch,
+    size: tuple[int, int],
+    theme: str,
+    keys: Iterable[str] = (),
+    *,
+    link: FakeLink | None = None,
+    then: Callable[[Pilot[Any]], Awaitable[None]] | None = None,
+    **options: Any,
+) -> bool:
+    """Whether the console looks as it did after these keys."""
+    if theme == "NO_COLOR":
+        monkeypatch.setenv("NO_COLOR", "1")
+    app = console(link, theme=theme, **options)
+
+    async def before(pilot: Pilot[Any]) -> None:
+        await look(pilot)
+        for key in keys:
+            await pilot.press(key)
+            await settle(pilot)
+        if then is not None:
+            await then(pilot)
+        await settle(pilot)
+
+    return snap_compare(app, terminal_size=size, run_before=before)
