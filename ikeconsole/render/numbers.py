@@ -24,6 +24,13 @@ def si(number: float) -> str:
     return f">1{_SI[-1]}"
 
 
+def rate(per_second: float) -> str:
+    """At most four characters: 0, <0.1, 2.1, 12, 1.2k."""
+    if per_second < 9.95:
+        return "0" if per_second <= 0 else "<0.1" if per_second < 0.05 else f"{per_second:.1f}"
+    return si(per_second)
+
+
 def age(seconds: float) -> str:
     """At most six characters: 1s, 2m14s, 41m, 2h14m, 3d4h, 12d; rounded down."""
     whole = max(0, int(seconds))

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from textwrap import wrap
 
 from rich.console import RenderableType
 from rich.text import Text
 
 from engine.control.records import EngineStatus, ServerStatus, ServiceStatus
 from ikeconsole.render.columns import Column, printable, stacked, table
-from ikeconsole.render.numbers import age, grouped, percent, si
+from ikeconsole.render.numbers import age, grouped, percent, rate, si
+from ikeconsole.render.shares import share_bar
 from ikeconsole.render.states import ALARM, server_state, service_state
 
 _BAR_CELLS = 10
-_EIGHTHS = " ▏▎▍▌▋▊▉"
 
 _COLUMNS: list[Column[ServiceStatus | ServerStatus]] = [
     Column("SERVICE / SERVER", lambda row: _branch(row), flexible=True),
     Column("STATE", lambda row: _state(row), least=10),
     Column("SESS", lambda row: str(row.sessions), right=True, least=5),
     Column("HALF", lambda row: str(row.half_open), right=True),
-    Column("NEW", lambda row: si(row.new_sessions), right=True, least=4),
-    Column("IN", lambda row: si(row.traffic.bytes_in), right=True, least=4),
-    Column("OUT", lambda row: si(row.traffic.bytes_out), right=True, least=4),
+    Column("NEW/s", lambda row: rate(row.rates.new_sessions), right=True),
+    Column("IN b/s", lambda row: si(8 * row.rates.bytes_in), right=True),
+    Column("OUT b/s", lambda row: si(8 * row.rates.bytes_out), right=True),
     Column("SHARE", lambda row: _share(row), least=_BAR_CELLS + 5),
 ]
 
@@ -32,7 +33,7 @@ def status(engine: EngineStatus, width: int) -> RenderableType:
     rows = list(_rows(engine))
     return stacked(
         _headline(engine),
-        *(Text(line, "bold red") for line in alarms(engine)),
+        *alarms(engine, width),
         Text(""),
         table(_COLUMNS, rows, width) if rows else Text("No service yet: add a [[service]] to the configuration."),
         Text(""),
@@ -40,25 +41,17 @@ def status(engine: EngineStatus, width: int) -> RenderableType:
     )
 
 
-def alarms(engine: EngineStatus) -> Iterator[str]:
-    """What is wrong: which server or service, since when, why."""
-    for service in engine.services:
-        for server in service.servers:
-            if server.health == "down" and server.admin_state != "disabled":
-                since = age(engine.now_at - server.health_since_at)
-                reason = printable(server.health_reason)
-                yield f"{ALARM} {service.name}/{server.name} down {since}: {reason}"
-        if service.state == "down":
-            yield f"{ALARM} {service.name}: no real server takes new sessions"
-
-
-def share_bar(share: float, weighted_share: float) -> str:
-    """A server's load; the tick | stands at the share it should have by weight."""
-    eighths = round(min(max(share, 0.0), 1.0) * _BAR_CELLS * 8)
-    full, part = divmod(eighths, 8)
-    bar = ("█" * full + (_EIGHTHS[part] if part else "")).ljust(_BAR_CELLS)
-    tick = min(int(weighted_share * _BAR_CELLS), _BAR_CELLS - 1)
-    return f"{bar[:tick]}|{bar[tick + 1 :]}" if weighted_share > 0 else bar
+def alarms(engine: EngineStatus, width: int) -> Iterator[Text]:
+    """What is wrong and for how long; under it what to do."""
+    for alarm in engine.alarms:
+        since = age(engine.now_at - alarm.since_at)
+        style = "bold red" if alarm.severity == "error" else "yellow"
+        for start, words in ((f"{ALARM} ", f"{alarm.text} ({since})"), ("  → ", alarm.remedy)):
+            yield from (
+                Text(line, style)
+                for line in wrap(printable(words), width, initial_indent=start, subsequent_indent=" " * len(start))
+            )
+            style = ""
 
 
 def _headline(engine: EngineStatus) -> Text:
@@ -115,9 +108,9 @@ def _state(row: ServiceStatus | ServerStatus) -> Text:
             return server_state(row)
 
 
-def _share(row: ServiceStatus | ServerStatus) -> str:
+def _share(row: ServiceStatus | ServerStatus) -> str | Text:
     match row:
         case ServiceStatus():
             return ""
         case ServerStatus():
-            return f"{100 * row.share:3.0f}% {share_bar(row.share, row.weighted_share)}"
+            return Text.assemble(f"{100 * row.share:3.0f}% ", share_bar(row.share, row.weighted_share, _BAR_CELLS))
