@@ -31,14 +31,19 @@ def set_server(
     old = parse(text, _EDITED)
     owner = _find(old.services, service, "no service")
     found = _find(owner.real_servers, server, f"{service} has no real server")
-    changed = replace(
-        found,
-        state=found.state if state is None else state,
-        weight=found.weight if weight is None else weight,
-    )
+    changed = changed_server(found, state, weight)
     servers = [changed if entry is found else entry for entry in owner.real_servers]
     services = [replace(owner, real_servers=servers) if entry is owner else entry for entry in old.services]
     return replace_config(text, old, replace(old, services=services))
+
+
+def changed_server(server: RealServer, state: AdminState | None, weight: int | None) -> RealServer:
+    """A real server with another admin state or weight; nothing is checked."""
+    return replace(
+        server,
+        state=server.state if state is None else state,
+        weight=server.weight if weight is None else weight,
+    )
 
 
 def replace_config(text: str, old: Config, new: Config) -> str:
@@ -46,7 +51,7 @@ def replace_config(text: str, old: Config, new: Config) -> str:
 
     A table that is removed takes the comment right above its header along. A list of tables written inside
     one pair of brackets is written anew when entries come, go or change places. Raises `ConfigError` when
-    `new` is not valid.
+    `new` is not valid, and `ValueError` for a text that cannot be edited in place.
     """
     if old == new:
         return text
@@ -56,6 +61,20 @@ def replace_config(text: str, old: Config, new: Config) -> str:
     if parse(edited, _EDITED) != new:
         raise ValueError("this text cannot be edited in place: change it in an editor")
     return edited
+
+
+def origins(old: Sequence[Entry], new: Sequence[Entry]) -> list[int | None]:
+    """Which old entry each new one was: of the same name, or of the same address under a name no longer used."""
+    names = {entry.name: number for number, entry in enumerate(old)}
+    found = [names.get(entry.name) for entry in new]
+    free = [number for number in range(len(old)) if number not in found]
+    for position, entry in enumerate(new):
+        if found[position] is None:
+            renamed = next((number for number in free if old[number].address == entry.address), None)
+            if renamed is not None:
+                found[position] = renamed
+                free.remove(renamed)
+    return found
 
 
 def _find(entries: Sequence[_Named], name: str, absent: str) -> _Named:
@@ -110,11 +129,11 @@ class _Editor:
             self._insert(self._block_at(table[:-1]) or self._blocks[0], [added])
 
     def _change_array(self, place: Place, old: Sequence[Entry], new: Sequence[Entry]) -> None:
-        origins = _origins(old, new)
-        for entry, origin in zip(new, origins, strict=True):
+        sources = origins(old, new)
+        for entry, origin in zip(new, sources, strict=True):
             if origin is not None:
                 self.change((*place, origin), old[origin], entry)
-        if origins == list(range(len(old))):
+        if sources == list(range(len(old))):
             return
         if holder := self._holder(place):
             block, line = holder
@@ -128,7 +147,7 @@ class _Editor:
             len(old),
             [
                 self._fresh((*place, len(old) + number), entry) if origin is None else origin
-                for number, (entry, origin) in enumerate(zip(new, origins, strict=True))
+                for number, (entry, origin) in enumerate(zip(new, sources, strict=True))
             ],
         )
 
@@ -237,20 +256,6 @@ class _Editor:
 
     def _stands(self, place: Place) -> bool:
         return bool(self._holder(place) or self._block_at(place) or self._dotted_in(place))
-
-
-def _origins(old: Sequence[Entry], new: Sequence[Entry]) -> list[int | None]:
-    """Which old entry each new one was: of the same name, or of the same address under a name no longer used."""
-    names = {entry.name: number for number, entry in enumerate(old)}
-    origins = [names.get(entry.name) for entry in new]
-    free = [number for number in range(len(old)) if number not in origins]
-    for position, entry in enumerate(new):
-        if origins[position] is None:
-            renamed = next((number for number in free if old[number].address == entry.address), None)
-            if renamed is not None:
-                origins[position] = renamed
-                free.remove(renamed)
-    return origins
 
 
 def _rewritten(statement: str, place: Place, value: Any) -> str:

@@ -6,6 +6,7 @@ import codecs
 import hashlib
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +65,11 @@ def parse(text: str, path: Path) -> Config:
         raise _unusable(path, "has a number of thousands of digits: no key takes more than eight") from error
     except RecursionError as error:
         raise _unusable(path, "nests brackets too deeply: no key needs more than two levels") from error
+    return read_tables(tables, path)
+
+
+def read_tables(tables: Mapping[str, object], path: Path) -> Config:
+    """The configuration in TOML's tables and values, whether they stood in a text or not; raises as `parse` does."""
     problems: list[Problem] = []
     config = decode(tables, problems)
     problems += validate(config)
