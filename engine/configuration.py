@@ -5,25 +5,32 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import trio
+from msgspec.structs import replace
 
-from engine.config.dump import dump
-from engine.config.history import History, HistoryError
-from engine.config.load import Loaded, load, parse, read_text
+from engine.config.changes import changes
+from engine.config.dump import dump, to_short_table
+from engine.config.history import KEPT_REVISIONS, History, HistoryError
+from engine.config.history import Revision as KeptRevision
+from engine.config.load import Loaded, digest_of, load, parse, read_tables, read_text
 from engine.config.problems import ConfigError
 from engine.config.save import ConflictError, SaveError, difference, save
-from engine.config.schema import Config
+from engine.config.schema import Config, RealServer, Service
 from engine.control.api import Refused
-from engine.control.records import ConfigState, Revision
+from engine.control.records import Change, ConfigState, Plan, Revision, Settings
 from engine.deployment import Deployment, Prepared
+from engine.effects import waiting_for_restart
 from engine.events import EventLog
+from engine.live import live
 from engine.logs import set_log_level
 from engine.net.sockets import BindError
 from engine.net.transparent import PlumbingError
-
-RESTART_KEYS = ("control_socket", "control_group", "state_dir", "max_open_sockets")
+from engine.planning import Draft, Uneditable, make_draft, make_plan, problems_of, summed_up
+from engine.wording import count, verb
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +44,8 @@ class Configuration:
         self._history = History(state_dir)
         self._events = events
         self._one_at_a_time = trio.Lock()
+        self._latest = "the engine was started"
+        """What was changed last, and by whom."""
 
     @property
     def path(self) -> Path:
@@ -52,7 +61,7 @@ class Configuration:
         await self._deployment.commit(await self._deployment.prepare(self.loaded.config))
         await self._record("engine", "in force at start")
 
-    async def reload(self, author: str) -> str:
+    async def reload(self, author: str) -> Change:
         """Read the file again and put it in force; raises Refused."""
         async with self._one_at_a_time:
             try:
@@ -60,36 +69,72 @@ class Configuration:
             except ConfigError as error:
                 raise self._refuse("the file is not valid; the running configuration stays", error.lines()) from error
             if loaded.text == self.loaded.text:
-                return f"{self.path} has not changed"
+                return Change(done=f"{self.path} has not changed")
             return await self._put_in_force(loaded, author, "reloaded from the file")
 
-    async def edit(self, change: Callable[[str], str], author: str, summary: str) -> str:
+    async def edit(self, change: Callable[[str], str], author: str, summary: str) -> Change:
         """Change the file's text and put it in force in one step; raises Refused."""
         async with self._one_at_a_time:
             try:
-                text = change(self.loaded.text)
-                config = parse(text, self.path)
+                draft = await trio.to_thread.run_sync(_edited, change, self.loaded)
             except ConfigError as error:
                 raise self._refuse(f"not done: {summary}", error.lines()) from error
             except LookupError as error:
                 raise Refused("not-found", str(error)) from error
             except ValueError as error:
                 raise Refused("failed", f"not done: {summary}", [f"{self.path}: {error}"]) from error
-            return await self._save_and_apply(text, config, author, summary)
+            return await self._save_and_apply(draft.text, draft.config, author, summary)
 
-    async def undo(self, author: str) -> str:
+    def check(self, service: Service, server: RealServer) -> None:
+        """Refuse, in the words for a file, what may not be said of a real server in the file."""
+        config = Config(services=[replace(service, real_servers=[server])])
+        try:
+            read_tables(to_short_table(config), self.path)
+        except ConfigError as error:
+            raise Refused("invalid", "this cannot be done", error.lines()) from error
+
+    def settings(self) -> Settings:
+        """The running configuration as tables that can be edited, and the name of this state of it."""
+        return Settings(base=self.loaded.digest, path=str(self.path), tables=to_short_table(self.loaded.config))
+
+    async def plan(self, base: str, tables: dict[str, Any]) -> Plan:
+        """What the file would say and what would happen to sessions with other tables; raises Refused."""
+        async with self._one_at_a_time:
+            await self._require_base(base)
+            try:
+                draft = await trio.to_thread.run_sync(make_draft, self.loaded, tables)
+            except ConfigError as error:
+                return problems_of(error)
+            except Uneditable as error:
+                raise Refused("failed", error.message, error.changes) from error
+            return await self._plan(draft, "edited")
+
+    async def apply(self, base: str, tables: dict[str, Any], author: str, summary: str) -> Change:
+        """Put other tables in force and into the file in one step; raises Refused."""
+        async with self._one_at_a_time:
+            await self._require_base(base)
+            try:
+                draft = await trio.to_thread.run_sync(make_draft, self.loaded, tables)
+            except ConfigError as error:
+                raise self._refuse("not applied; the running configuration stays", error.lines()) from error
+            except Uneditable as error:
+                raise Refused("failed", error.message, error.changes) from error
+            if draft.config == self.loaded.config:
+                return Change(done="nothing to apply: this is what runs already")
+            changed = await trio.to_thread.run_sync(changes, self.loaded.config, draft.config)
+            summary = summed_up(summary, changed)
+            return await self._save_and_apply(draft.text, draft.config, author, summary)
+
+    async def preview_undo(self) -> Plan:
+        """What `undo` would do; raises Refused."""
+        async with self._one_at_a_time:
+            revision, config = await self._previous()
+            return await self._plan(Draft(revision.text, config), f"revision {revision.number}")
+
+    async def undo(self, author: str) -> Change:
         """Return to the revision before the present one; raises Refused."""
         async with self._one_at_a_time:
-            try:
-                revision = await trio.to_thread.run_sync(self._history.previous, self.loaded.text)
-            except HistoryError as error:
-                raise Refused("failed", str(error)) from error
-            if revision is None:
-                raise Refused("not-found", "there is no earlier revision to return to")
-            try:
-                config = parse(revision.text, self.path)
-            except ConfigError as error:
-                raise self._refuse(f"revision {revision.number} is no longer valid", error.lines()) from error
+            revision, config = await self._previous()
             return await self._save_and_apply(revision.text, config, author, f"back to revision {revision.number}")
 
     async def state(self) -> ConfigState:
@@ -126,22 +171,53 @@ class Configuration:
             for revision, earlier in list(zip(kept, before, strict=True))[:limit]
         ]
 
-    async def _save_and_apply(self, text: str, config: Config, author: str, summary: str) -> str:
+    async def _plan(self, draft: Draft, name: str) -> Plan:
+        try:
+            on_disk = await trio.to_thread.run_sync(read_text, self.path)
+        except ConfigError as error:
+            raise Refused("failed", "the file could not be saved", error.lines()) from error
+        if on_disk != self.loaded.text:
+            raise self._changed_on_disk(difference(self.loaded.text, on_disk, "running", "on disk"))
+        now = live(self._deployment.services.values())
+        return await trio.to_thread.run_sync(make_plan, self.loaded, draft, now, name)
+
+    async def _previous(self) -> tuple[KeptRevision, Config]:
+        try:
+            revision = await trio.to_thread.run_sync(self._history.previous, self.loaded.text)
+        except HistoryError as error:
+            raise Refused("failed", str(error)) from error
+        if revision is None:
+            raise Refused("not-found", "there is no earlier revision to return to")
+        try:
+            return revision, await trio.to_thread.run_sync(parse, revision.text, self.path)
+        except ConfigError as error:
+            raise self._refuse(f"revision {revision.number} is no longer valid", error.lines()) from error
+
+    async def _require_base(self, base: str) -> None:
+        """Refuse a change that was begun when another configuration was in force; the details say what is new."""
+        if base == self.loaded.digest:
+            return
+        message = f"the configuration was changed meanwhile: {self._latest}: look at that, then make your change again"
+        changed = await trio.to_thread.run_sync(_difference_since, self._history, base, self.loaded)
+        raise Refused("conflict", message, changed)
+
+    def _changed_on_disk(self, changed: str) -> Refused:
+        message = f"{self.path} was changed on disk meanwhile: `ikeconsole reload` takes that change in, then try again"
+        return Refused("conflict", message, changed.splitlines())
+
+    async def _save_and_apply(self, text: str, config: Config, author: str, summary: str) -> Change:
         prepared = await self._prepare(config)
         try:
             loaded = await trio.to_thread.run_sync(save, self.loaded, text)
         except ConflictError as error:
             await self._deployment.discard(prepared)
-            message = (
-                f"{self.path} was changed on disk meanwhile: `ikeconsole reload` takes that change in, then try again"
-            )
-            raise Refused("conflict", message, error.difference.splitlines()) from error
+            raise self._changed_on_disk(error.difference) from error
         except SaveError as error:
             await self._deployment.discard(prepared)
             raise Refused("failed", str(error)) from error
         return await self._commit(loaded, prepared, author, summary)
 
-    async def _put_in_force(self, loaded: Loaded, author: str, summary: str) -> str:
+    async def _put_in_force(self, loaded: Loaded, author: str, summary: str) -> Change:
         return await self._commit(loaded, await self._prepare(loaded.config), author, summary)
 
     async def _prepare(self, config: Config) -> Prepared:
@@ -150,18 +226,17 @@ class Configuration:
         except (BindError, PlumbingError) as error:
             raise self._refuse("the running configuration stays", [str(error)]) from error
 
-    async def _commit(self, loaded: Loaded, prepared: Prepared, author: str, summary: str) -> str:
+    async def _commit(self, loaded: Loaded, prepared: Prepared, author: str, summary: str) -> Change:
         before, self.loaded = self.loaded, loaded
         set_log_level(loaded.config.engine.log_level)
         ended = await self._deployment.commit(prepared)
         await self._record(author, summary)
-        waiting = [
-            key for key in RESTART_KEYS if getattr(before.config.engine, key) != getattr(loaded.config.engine, key)
-        ]
-        moving = f"; {ended} sessions end, their clients go on elsewhere" if ended else ""
+        self._latest = f"{summary} (by {author})"
+        waiting = waiting_for_restart(before.config, loaded.config)
+        moving = f"; {count(ended, 'session')} {verb(ended, 'end')}, clients go on elsewhere" if ended else ""
         restart = f"; restart the engine for {', '.join(waiting)}" if waiting else ""
-        self._events.add("notice", "config-applied", f"{summary} (by {author}){moving}{restart}")
-        return f"{summary}{moving}{restart}"
+        self._events.add("notice", "config-applied", f"{self._latest}{moving}{restart}")
+        return Change(done=f"{summary}{moving}{restart}", sessions=ended)
 
     async def _record(self, author: str, summary: str) -> None:
         try:
@@ -174,3 +249,17 @@ class Configuration:
     def _refuse(self, message: str, details: list[str]) -> Refused:
         self._events.add("warning", "config-refused", f"{message}: {'; '.join(details)}")
         return Refused("invalid", message, details)
+
+
+def _edited(change: Callable[[str], str], loaded: Loaded) -> Draft:
+    text = change(loaded.text)
+    return Draft(text, parse(text, loaded.path))
+
+
+def _difference_since(history: History, base: str, loaded: Loaded) -> list[str]:
+    """How the configuration in force differs from an earlier one; nothing when that is no longer kept."""
+    with suppress(HistoryError):
+        for revision in history.list(KEPT_REVISIONS):
+            if digest_of(revision.text) == base:
+                return difference(revision.text, loaded.text, "yours", "running").splitlines()
+    return []

@@ -22,9 +22,11 @@ from engine.net.return_path import ReturnPath
 from engine.policy.schedulers import Scheduler, make_scheduler
 from engine.probing import Probing
 from engine.sessions.flow import Port
+from engine.sessions.persistence import PersistenceRecord
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
 from engine.sessions.session import Session
+from engine.wording import listed
 
 CLOSED_AT_ONCE = 500
 """Sessions ended between two turns of the forwarder."""
@@ -54,7 +56,8 @@ class Deployment:
         self._pump = pump
         self._secret = secret
         self._random = random.Random(secret)
-        self._probing = Probing(nursery, events, self._random, self.evacuate)
+        self._events = events
+        self.probing = Probing(nursery, events, self._random, self.evacuate)
         self._return_path = ReturnPath(pump, self.services, forwarder)
         self._sockets: dict[Endpoint, socket.socket] = {}
 
@@ -95,6 +98,8 @@ class Deployment:
         wanted = {service.name for service in self.config.services}
         ended = 0
         for name in self.services.keys() - wanted:
+            gone = self.services[name]
+            self._unpinned(gone, gone.persistence.clear_pins(), "the service was removed")
             ended += await self._remove(name)
         for config in self.config.services:
             if (service := self.services.get(config.name)) and _endpoints(service.config) != _endpoints(config):
@@ -129,15 +134,16 @@ class Deployment:
         """Datagrams of clients that the kernel dropped because the engine did not keep up."""
         return sum(sockets.kernel_drops(self._sockets[endpoint]) for endpoint in _endpoints(service.config))
 
-    async def evacuate(self, service: Service, server: RealServer) -> int:
+    async def evacuate(self, service: Service, server: RealServer, why: str = "went down") -> int:
         """End a real server's sessions and persistence, so that its clients' next packets are steered anew."""
         service.persistence.forget_server(server)
-        return await self.end_sessions([session for session in self._sessions() if session.server is server])
+        sessions = [session for session in self._sessions() if session.server is server]
+        return await self.end_sessions(sessions, f"{server.name} {why}")
 
-    async def end_sessions(self, sessions: list[Session]) -> int:
-        """End sessions, letting the forwarder work in between; returns how many."""
+    async def end_sessions(self, sessions: list[Session], reason: str) -> int:
+        """End sessions for a reason, letting the forwarder work in between; returns how many."""
         for number, session in enumerate(sessions, 1):
-            self._forwarder.table.close(session)
+            self._forwarder.table.close(session, reason)
             if number % CLOSED_AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
         return len(sessions)
@@ -149,14 +155,14 @@ class Deployment:
         self.services[config.name] = service
         self._listen(service)
         for server in servers.values():
-            self._probing.start(service, server)
+            self.probing.start(service, server)
 
     async def _update(self, service: Service, config: ServiceConfig) -> int:
         ended = 0
         old, service.config = service.config, config
         if _endpoints(old) != _endpoints(config):
             self._listen(service)
-            ended += await self.end_sessions(self._sessions_of(service))
+            ended += await self.end_sessions(self._sessions_of(service), "the service's address or ports changed")
         if old.scheduler != config.scheduler:
             service.scheduler = self._make_scheduler(config)
         if (old.source, old.snat_addresses) != (config.source, config.snat_addresses):
@@ -164,11 +170,13 @@ class Deployment:
             self._change_sources(service)
         if (old.persistence, old.persistence_prefix) != (config.persistence, config.persistence_prefix):
             service.persistence.clear()
+        if old.persistence_prefix != config.persistence_prefix:
+            self._unpinned(service, service.persistence.clear_pins(), "the service's persistence_prefix changed")
         return ended + await self._update_servers(service, old)
 
     async def _update_servers(self, service: Service, old: ServiceConfig) -> int:
         config = service.config
-        before, after, emptied = service.servers, dict[str, RealServer](), []
+        before, after, emptied, ended = service.servers, dict[str, RealServer](), [], 0
         for wanted in config.real_servers:
             server = before.get(wanted.name)
             if server is None or (server.address, server.ports) != (str(wanted.address), _ports(config, wanted)):
@@ -180,28 +188,40 @@ class Deployment:
             server.config = wanted
             server.health.fall, server.health.rise = config.health.fall, config.health.rise
         service.servers = after
+        self._unpinned(service, service.persistence.keep_pins(after), "their real server was removed")
         removed = [server for name, server in before.items() if after.get(name) is not server]
         for server in removed:
-            self._probing.stop(server)
+            self.probing.stop(server)
             service.keep_counters_of(server)
         for server in after.values():
             if old.health.type is not config.health.type:
                 # What another question found says nothing about this one.
                 server.health = _unknown_health(config)
             if _probing_settings(old) != _probing_settings(config):
-                self._probing.stop(server)
-            self._probing.start(service, server)
-        return sum([await self.evacuate(service, server) for server in emptied + removed])
+                self.probing.stop(server)
+            self.probing.start(service, server)
+        for server in emptied:
+            ended += await self.evacuate(service, server, "was disabled")
+        for server in removed:
+            ended += await self.evacuate(service, server, "was removed")
+        return ended
 
     async def _remove(self, name: str) -> int:
         service = self.services[name]
         self._stop_listening(service)
         for server in service.servers.values():
-            self._probing.stop(server)
-        ended = await self.end_sessions(self._sessions_of(service))
+            self.probing.stop(server)
+        ended = await self.end_sessions(self._sessions_of(service), "the service was taken away")
         service.persistence.clear()
         del self.services[name]
         return ended
+
+    def _unpinned(self, service: Service, pins: list[PersistenceRecord], why: str) -> None:
+        if not pins:
+            return
+        named = listed([f"{pin.client} ({pin.server.name})" for pin in pins])
+        text = f"{service.name}: no longer pinned, because {why}: {named}"
+        self._events.add("warning", "unpinned", text, service=service.name)
 
     def _listen(self, service: Service) -> None:
         for port, endpoint in zip(Port, _endpoints(service.config), strict=True):

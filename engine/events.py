@@ -6,14 +6,19 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncGenerator
-from itertools import count, islice
+from contextlib import suppress
+from itertools import count as numbers_from
 
 import trio
 
 from engine.control.records import Event
+from engine.wording import count
 
 EVENTS_KEPT = 10_000
+"""Of sessions' events, and as many of all others: a storm of the ones never pushes the others out."""
 UNREAD_EVENTS = 1_000
+SESSION_EVENTS_A_SECOND = 200
+"""What a feed gets of them at most: each costs the forwarder more time than it takes to note it."""
 
 log = logging.getLogger("engine.events")
 
@@ -24,15 +29,59 @@ class EventLog:
     """Keeps the latest events and passes each on to subscribers and to the log."""
 
     def __init__(self) -> None:
-        self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
-        self._numbers = count(1)
-        self._feeds: set[trio.MemorySendChannel[Event]] = set()
+        self._of_sessions: deque[Event] = deque(maxlen=EVENTS_KEPT)
+        self._others: deque[Event] = deque(maxlen=EVENTS_KEPT)
+        self._numbers = numbers_from(1)
+        self._feeds: set[_Feed] = set()
 
     def add(
         self, severity: str, kind: str, text: str, *, service: str = "", server: str = "", client: str = ""
     ) -> None:
         """Record an event: severity is info, notice, warning or error; kind a slug; text a sentence."""
-        event = Event(
+        event = self._make(severity, kind, text, service, server, client)
+        self._others.append(event)
+        log.log(_LEVELS[severity], "%s: %s", kind, text)
+        for feed in tuple(self._feeds):
+            if not feed.take(event):
+                self._feeds.discard(feed)
+
+    def add_of_session(self, severity: str, kind: str, text: str, *, service: str, server: str, client: str) -> None:
+        """Record what became of one session: there may be thousands a second, so feeds get what they can take."""
+        event = self._make(severity, kind, text, service, server, client)
+        self._of_sessions.append(event)
+        log.debug("%s: %s", kind, text)
+        for feed in self._feeds:
+            feed.offer(event)
+
+    @property
+    def last_number(self) -> int:
+        """The number of the newest event; 0: there is none."""
+        return max((ring[-1].number for ring in (self._of_sessions, self._others) if ring), default=0)
+
+    def after(self, number: int, limit: int, *, before: int = 0) -> list[Event]:
+        """Events numbered above `number` and below `before` (0: all), the newest `limit` of them, oldest first."""
+        if limit <= 0:
+            return []
+        found: list[Event] = []
+        for ring in (self._of_sessions, self._others):
+            found += [event for event in ring if event.number > number and (event.number < before or not before)][
+                -limit:
+            ]
+        return sorted(found, key=lambda event: event.number)[-limit:]
+
+    async def subscribe(self) -> AsyncGenerator[Event, None]:
+        """Events from now on; ends when the reader is too far behind."""
+        feed = _Feed()
+        self._feeds.add(feed)
+        try:
+            async with feed.receive:
+                async for event in feed.receive:
+                    yield event
+        finally:
+            self._feeds.discard(feed)
+
+    def _make(self, severity: str, kind: str, text: str, service: str, server: str, client: str) -> Event:
+        return Event(
             number=next(self._numbers),
             at=time.time(),
             severity=severity,
@@ -42,27 +91,50 @@ class EventLog:
             server=server,
             client=client,
         )
-        self._events.append(event)
-        log.log(_LEVELS[severity], "%s: %s", kind, text)
-        for feed in tuple(self._feeds):
-            try:
-                feed.send_nowait(event)
-            except (trio.WouldBlock, trio.BrokenResourceError):
-                self._feeds.discard(feed)
-                feed.close()
 
-    def after(self, number: int, limit: int) -> list[Event]:
-        """Events numbered above `number`, the newest `limit` of them, oldest first."""
-        newest_first = (event for event in reversed(self._events) if event.number > number)
-        return list(islice(newest_first, limit))[::-1]
 
-    async def subscribe(self) -> AsyncGenerator[Event, None]:
-        """Events from now on; ends when the reader is too far behind."""
-        send, receive = trio.open_memory_channel[Event](UNREAD_EVENTS)
-        self._feeds.add(send)
+class _Feed:
+    """What waits for one subscriber."""
+
+    def __init__(self) -> None:
+        self._send, self.receive = trio.open_memory_channel[Event](UNREAD_EVENTS)
+        self._second = 0
+        self._offered = 0
+        """Session events of this second."""
+        self._left_out = 0
+        self._latest_left_out: Event | None = None
+
+    def take(self, event: Event) -> bool:
+        """Pass an event on; False: the reader is gone, or so far behind that it gets what waits and then the end."""
         try:
-            async with receive:
-                async for event in receive:
-                    yield event
-        finally:
-            self._feeds.discard(send)
+            self._own_up(event)
+            self._send.send_nowait(event)
+        except (trio.WouldBlock, trio.BrokenResourceError):
+            self._send.close()
+            return False
+        return True
+
+    def offer(self, event: Event) -> None:
+        """Pass an event on if there is room and time for it."""
+        second = int(event.at)
+        if second != self._second:
+            self._second, self._offered = second, 0
+        self._offered += 1
+        if self._offered > SESSION_EVENTS_A_SECOND or 2 * self._send.statistics().current_buffer_used > UNREAD_EVENTS:
+            self._left_out += 1
+            self._latest_left_out = event
+            return
+        with suppress(trio.BrokenResourceError):
+            self._own_up(event)
+            self._send.send_nowait(event)
+
+    def _own_up(self, following: Event) -> None:
+        """Say how many were left out before an event, under the number of the last of them."""
+        if self._latest_left_out is None:
+            return
+        number, left_out = self._latest_left_out.number, self._left_out
+        self._latest_left_out, self._left_out = None, 0
+        text = (
+            f"{count(left_out, 'session event')} left out here: there were too many at once; the latest can be listed"
+        )
+        self._send.send_nowait(Event(number=number, at=following.at, severity="info", kind="left-out", text=text))

@@ -92,6 +92,17 @@ def forecast(
     )
 
 
+def emptying(sessions: int, past: Leaving) -> str:
+    """How soon a real server is empty that keeps `sessions` and takes no new ones."""
+    oldest = f" (oldest {spelled_span(past.oldest_s)})" if past.oldest_s is not None else ""
+    if past.watched_s < SHORTEST_WATCH_S:
+        return f"How soon it is empty cannot be told yet: it is watched for {spelled_span(past.watched_s)}{oldest}."
+    if not past.ended:
+        return f"None of its sessions ended in the last {spelled_span(past.watched_s)}: this may take long{oldest}."
+    left_s = sessions * past.watched_s / past.ended
+    return f"At today's rate it is empty in about {spelled_span(left_s)}{oldest}."
+
+
 class _Change:
     """One real server before and after, among the others of its service."""
 
@@ -141,7 +152,7 @@ class _Change:
         elif self._withdrawn:
             yield self._staying()
             if self.sessions:
-                yield self._emptying()
+                yield emptying(self.sessions, self._leaving)
         elif self.after.takes_sessions:
             yield from self._taking()
         else:
@@ -158,16 +169,6 @@ class _Change:
     def _staying(self) -> str:
         stay = staying(self.sessions) if self.sessions else "It has no sessions"
         return f"{stay}; new clients go to {listed(self._others)}." if self._others else f"{stay}."
-
-    def _emptying(self) -> str:
-        past = self._leaving
-        oldest = f" (oldest {spelled_span(past.oldest_s)})" if past.oldest_s is not None else ""
-        if past.watched_s < SHORTEST_WATCH_S:
-            return f"How soon it is empty cannot be told yet: it is watched for {spelled_span(past.watched_s)}{oldest}."
-        if not past.ended:
-            return f"None of its sessions ended in the last {spelled_span(past.watched_s)}: this may take long{oldest}."
-        left_s = self.sessions * past.watched_s / past.ended
-        return f"At today's rate it is empty in about {spelled_span(left_s)}{oldest}."
 
     def _taking(self) -> Iterator[str]:
         name = self.after.name

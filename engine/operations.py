@@ -7,50 +7,70 @@ import socket
 import time
 from collections.abc import AsyncGenerator
 from functools import partial
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any
 
 import trio
 
 from engine import reports
+from engine.browsing import Browser
+from engine.clients import Clients
 from engine.config import edit
 from engine.config.schema import AdminState, FastPath
 from engine.configuration import Configuration
 from engine.control.api import Refused
+from engine.control.calls import MAX_POINTS
 from engine.control.records import (
     Change,
     ConfigState,
+    Effect,
     EngineStatus,
     Event,
     Explanation,
+    PersistenceRow,
+    Plan,
+    ProbeRow,
     Revision,
+    Series,
+    ServerHistory,
     SessionDetail,
     SessionPage,
     SessionQuery,
+    Settings,
 )
 from engine.deployment import Deployment
 from engine.events import EventLog
+from engine.forecast import Outlook, forecast, leaving
 from engine.net.forwarder import Forwarder
-from engine.sessions.query import BadQuery, Selection, in_network, make_filter, parse_network, slices
+from engine.sessions.query import BadQuery
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
-from engine.sessions.session import Session
-from engine.sessions.steering import Unsteerable, decide, ineligible
+from engine.sessions.steering import candidate, standing
+from engine.telemetry.sampler import everything
+from engine.telemetry.telemetry import Telemetry
 from engine.version import VERSION
+from engine.wording import staying
 
 MAX_ROWS = 10_000
-SESSIONS_EXPLAINED = 20
 
 
 class Operations:
     """The engine's side of the control API; every method runs on the engine's thread."""
 
     def __init__(
-        self, deployment: Deployment, forwarder: Forwarder, configuration: Configuration, events: EventLog
+        self,
+        deployment: Deployment,
+        forwarder: Forwarder,
+        configuration: Configuration,
+        events: EventLog,
+        telemetry: Telemetry,
     ) -> None:
         self._deployment = deployment
         self._forwarder = forwarder
         self._configuration = configuration
         self._events = events
+        self._telemetry = telemetry
+        self._browser = Browser(forwarder.table)
+        self._clients = Clients(deployment, forwarder, events)
         self._started_at = time.time()
 
     @property
@@ -80,38 +100,23 @@ class Operations:
             sockets_taken_back=upstreams.closed_for_room,
             memory_bytes=reports.memory_bytes(),
             services=[
-                reports.service_status(service, self._deployment.kernel_drops(service))
+                reports.service_status(service, self._deployment.kernel_drops(service), self._telemetry)
                 for service in self._deployment.services.values()
             ],
+            rates=self._telemetry.rates(),
+            alarms=self._telemetry.alarms,
+            config_digest=self._configuration.loaded.digest,
+            last_event=self._events.last_number,
         )
 
     async def sessions(self, query: SessionQuery) -> SessionPage:
         """The window of the session table that a query asks for; raises Refused."""
         if query.offset < 0 or not 0 <= query.limit <= MAX_ROWS:
             raise Refused("invalid", f"offset is 0 or more, limit at most {MAX_ROWS}")
-        now_s = trio.current_time()
         try:
-            condition = make_filter(
-                service=query.service,
-                server=query.server,
-                client=query.client,
-                spi=query.spi,
-                phase=query.phase,
-                idle_over_s=query.idle_over_s,
-            )
-            selection = Selection(condition, query.sort, query.descending, now_s)
+            return await self._browser.page(query)
         except BadQuery as error:
             raise Refused("invalid", str(error)) from error
-        everything = list(self._forwarder.table.sessions.values())
-        for part in slices(everything):
-            selection.feed(part)
-            await trio.lowlevel.checkpoint()
-        return SessionPage(
-            total=len(everything),
-            matched=selection.matched,
-            offset=query.offset,
-            rows=[reports.session_row(session, now_s) for session in selection.window(query.offset, query.limit)],
-        )
 
     def session(self, number: int) -> SessionDetail:
         """One session; raises Refused."""
@@ -122,16 +127,11 @@ class Operations:
 
     def explain(self, client: str) -> list[Explanation]:
         """Why a client address is where it is, and where a new session of it would go; raises Refused."""
-        host = _one_host(client)
-        return [
-            self._explain(service, host)
-            for service in self._deployment.services.values()
-            if service.config.address.version == (6 if ":" in host else 4)
-        ]
+        return self._clients.explain(client)
 
-    def events(self, after: int, limit: int) -> list[Event]:
-        """Past events numbered above `after`, the newest `limit` of them, oldest first."""
-        return self._events.after(after, limit)
+    def events(self, after: int, before: int, limit: int) -> list[Event]:
+        """Past events numbered above `after` and below `before` (0: all), the newest `limit` of them, oldest first."""
+        return self._events.after(after, limit, before=before)
 
     def subscribe(self) -> AsyncGenerator[Event, None]:
         """New events as they happen."""
@@ -141,60 +141,102 @@ class Operations:
         self, service: str, server: str, *, state: str | None, weight: int | None, author: str
     ) -> Change:
         """Change a real server's admin state or weight, live and in the file; raises Refused."""
-        real_server = self._find(service, server)
+        _, real_server = self._find(service, server)
         admin_state = _admin_state(state)
-        if admin_state is None and weight is None:
-            raise Refused("invalid", f"name a state or a weight that {service}/{server} is to have")
+        _require_change(service, server, admin_state, weight)
         sessions = real_server.established + real_server.half_open
         parts = [str(admin_state)] if admin_state else []
         if weight is not None:
             parts.append(f"weight {weight}")
         summary = f"{service}/{server}: {', '.join(parts)}"
         change = partial(edit.set_server, service=service, server=server, state=admin_state, weight=weight)
-        done = await self._configuration.edit(change, author, summary)
+        done = (await self._configuration.edit(change, author, summary)).done
         if admin_state is AdminState.DRAIN:
-            done += f"; {sessions} sessions stay until they end, new clients go to other servers"
+            done += f"; {staying(sessions)}, new clients go to other servers"
         return Change(done=done, sessions=sessions if admin_state in (AdminState.DRAIN, AdminState.DISABLED) else 0)
 
-    async def clear(self, client: str) -> Change:
-        """Forget the sessions and persistence of a client address or prefix; raises Refused."""
-        network = _network(client)
-        cleared = await self._deployment.end_sessions(await self._sessions_of(network))
-        records = 0
-        for service in self._deployment.services.values():
-            for some in slices(list(service.persistence)):
-                for record in some:
-                    if ip_network(record.client).overlaps(network):
-                        service.persistence.forget(record)
-                        records += 1
-                await trio.lowlevel.checkpoint()
-        if not cleared and not records:
-            raise Refused("not-found", f"nothing is known of {client}")
-        done = f"cleared {client}: {cleared} sessions, {records} persistence records"
-        self._events.add("notice", "cleared", done, client=client)
-        return Change(done=done, sessions=cleared)
+    def preview_server(self, service: str, server: str, *, state: str | None, weight: int | None) -> Effect:
+        """What `set_server` would do; raises Refused."""
+        owner, real_server = self._find(service, server)
+        admin_state = _admin_state(state)
+        _require_change(service, server, admin_state, weight)
+        self._configuration.check(owner.config, edit.changed_server(real_server.config, admin_state, weight))
+        now_s = trio.current_time()
+        series = self._telemetry.series([(service, server, real_server)], MAX_POINTS)
+        return forecast(
+            service,
+            owner.config.scheduler,
+            [Outlook(standing(owner, s), candidate(owner, s, now_s), s.health.reason) for s in owner.servers.values()],
+            server,
+            state=admin_state,
+            weight=weight,
+            leaving=leaving(series[0] if series else None, self._telemetry.oldest_session_s(real_server)),
+        )
+
+    async def clear(self, client: str, session: int | None) -> Change:
+        """Forget the sessions and persistence of an address or prefix, or one session alone; raises Refused."""
+        return await self._clients.clear(client, session)
+
+    async def preview_clear(self, client: str, session: int | None) -> Effect:
+        """What `clear` would do; raises Refused."""
+        return await self._clients.preview_clear(client, session)
 
     async def move(self, client: str, server: str) -> Change:
         """Send a client's next packets to another real server; raises Refused."""
-        host = _one_host(client)
-        services = [s for s in self._deployment.services.values() if server in s.servers and host in s.by_host]
-        if not services:
-            known = ", ".join(f"{s.name}/{name}" for s in self._deployment.services.values() for name in s.servers)
-            raise Refused("not-found", f"no service with a server {server!r} has a session of {host}; servers: {known}")
-        for service in services:
-            if reason := ineligible(service, service.servers[server]):
-                raise Refused("invalid", f"{service.name}/{server} takes no new sessions: {reason}")
-        sessions = [session for service in services for session in service.by_host[host]]
-        for service in services:
-            self._forwarder.table.remember(service, host, service.servers[server], trio.current_time())
-        moved = await self._deployment.end_sessions(sessions)
-        done = f"{host} goes to {server} with its next packet: {moved} sessions end and must reconnect"
-        self._events.add("notice", "moved", done, server=server, client=host)
-        return Change(done=done, sessions=moved)
+        return await self._clients.move(client, server)
+
+    def preview_move(self, client: str, server: str) -> Effect:
+        """What `move` would do; raises Refused."""
+        return self._clients.preview_move(client, server)
+
+    def pin(self, client: str, server: str) -> Change:
+        """Bind a client to a real server until it is unpinned; raises Refused."""
+        return self._clients.pin(client, server)
+
+    def unpin(self, client: str) -> Change:
+        """Let a pinned client be scheduled again; raises Refused."""
+        return self._clients.unpin(client)
+
+    def pins(self) -> list[PersistenceRow]:
+        """Every pinned client."""
+        return self._clients.pins()
+
+    def series(self, points: int, service: str | None, server: str | None) -> list[Series]:
+        """How sessions and rates went: of everything, one service or one real server; raises Refused."""
+        match service, server:
+            case None, None:
+                return self._telemetry.series(everything(self._deployment.services.values()), points)
+            case str(), None:
+                return self._telemetry.series([(service, "", self._find_service(service))], points)
+            case str(), str():
+                return self._telemetry.series([(service, server, self._find(service, server)[1])], points)
+            case _:
+                raise Refused("invalid", f"name the service of real server {server!r} too")
+
+    def server_history(self, service: str, server: str) -> ServerHistory:
+        """What the probes of one real server found; raises Refused."""
+        return reports.server_history(*self._find(service, server))
+
+    async def probe_now(self, service: str, server: str) -> ProbeRow:
+        """Probe a real server at once and wait for what it says; raises Refused."""
+        result = await self._deployment.probing.probe_now(*self._find(service, server))
+        return reports.probe_row(trio.current_time(), result)
+
+    def settings(self) -> Settings:
+        """The running configuration as tables that can be edited."""
+        return self._configuration.settings()
+
+    async def plan(self, base: str, tables: dict[str, Any]) -> Plan:
+        """What edited settings would change; raises Refused."""
+        return await self._configuration.plan(base, tables)
+
+    async def apply(self, base: str, tables: dict[str, Any], *, summary: str, author: str) -> Change:
+        """Put edited settings in force and into the file in one step; raises Refused."""
+        return await self._configuration.apply(base, tables, author, summary)
 
     async def reload(self, author: str) -> Change:
         """Read the configuration file again and apply it; raises Refused."""
-        return Change(done=await self._configuration.reload(author))
+        return await self._configuration.reload(author)
 
     async def config(self) -> ConfigState:
         """The running configuration beside the file on disk."""
@@ -204,58 +246,27 @@ class Operations:
         """Saved revisions of the configuration, newest first; raises Refused."""
         return await self._configuration.revisions(limit)
 
+    async def preview_undo(self) -> Plan:
+        """What `undo` would do; raises Refused."""
+        return await self._configuration.preview_undo()
+
     async def undo(self, author: str) -> Change:
         """Return to the revision before the present one; raises Refused."""
-        return Change(done=await self._configuration.undo(author))
+        return await self._configuration.undo(author)
 
-    def _explain(self, service: Service, host: str) -> Explanation:
-        now_s = trio.current_time()
-        try:
-            decision = decide(service, host, now_s, preview=True)
-            next_server, next_reason = decision.server.name, decision.why
-        except Unsteerable:
-            reasons = [f"{server.name}: {ineligible(service, server)}" for server in service.servers.values()]
-            next_server, next_reason = "", "; ".join(reasons) or "the service has no real servers"
-        sessions = service.by_host.get(host, [])[-SESSIONS_EXPLAINED:]
-        return Explanation(
-            client=host,
-            service=service.name,
-            sessions=[reports.session_detail(session, now_s) for session in sessions],
-            persistence=reports.persistence_of(service, host, now_s),
-            next_server=next_server,
-            next_reason=next_reason,
-        )
-
-    def _find(self, service: str, server: str) -> RealServer:
+    def _find_service(self, service: str) -> Service:
         found = self._deployment.services.get(service)
         if found is None:
             names = ", ".join(self._deployment.services) or "none"
             raise Refused("not-found", f"there is no service {service!r}; services: {names}")
+        return found
+
+    def _find(self, service: str, server: str) -> tuple[Service, RealServer]:
+        found = self._find_service(service)
         if server not in found.servers:
             names = ", ".join(found.servers) or "none"
             raise Refused("not-found", f"service {service} has no real server {server!r}; real servers: {names}")
-        return found.servers[server]
-
-    async def _sessions_of(self, network: IPv4Network | IPv6Network) -> list[Session]:
-        found: list[Session] = []
-        for some in slices(list(self._forwarder.table.sessions.values())):
-            found += [session for session in some if in_network(session.host, network)]
-            await trio.lowlevel.checkpoint()
-        return found
-
-
-def _network(client: str) -> IPv4Network | IPv6Network:
-    try:
-        return parse_network(client)
-    except BadQuery as error:
-        raise Refused("invalid", str(error)) from error
-
-
-def _one_host(client: str) -> str:
-    network = _network(client)
-    if network.num_addresses != 1:
-        raise Refused("invalid", f"{client} is a prefix: name one client address")
-    return str(network.network_address)
+        return found, found.servers[server]
 
 
 def _admin_state(word: str | None) -> AdminState | None:
@@ -265,6 +276,11 @@ def _admin_state(word: str | None) -> AdminState | None:
         return AdminState(word)
     except ValueError:
         raise Refused("invalid", f"there is no state {word!r}: write one of {', '.join(AdminState)}") from None
+
+
+def _require_change(service: str, server: str, state: AdminState | None, weight: int | None) -> None:
+    if state is None and weight is None:
+        raise Refused("invalid", f"name a state or a weight that {service}/{server} is to have")
 
 
 def _why_no_fast_path(wanted: FastPath) -> str:

@@ -9,7 +9,8 @@ from random import Random
 
 import trio
 
-from engine.config.schema import SchedulerKind
+from engine.config.schema import HealthKind, SchedulerKind
+from engine.control.api import Refused
 from engine.events import EventLog
 from engine.health.agent import AgentLoad
 from engine.health.monitor import Prompt, monitor, monitor_agent
@@ -20,6 +21,37 @@ from engine.sessions.service import Service
 
 Evacuate = Callable[[Service, RealServer], Awaitable[int]]
 
+SLACK_S = 1.0
+"""What a probe may take beyond its timeout before nobody waits for it any longer."""
+
+
+class _Watch:
+    """The monitor of one real server: how to stop it, prompt it, and wait for what it finds."""
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+        self.prompt = Prompt()
+        self._answers: dict[trio.Event, int] = {}
+        self._latest: ProbeResult | None = None
+
+    def found(self, result: ProbeResult) -> None:
+        """Wake those whose prompt this result follows."""
+        self._latest = result
+        for event, number in self._answers.items():
+            if number <= self.prompt.taken:
+                event.set()
+
+    async def ask(self) -> ProbeResult:
+        """What the next probe finds that begins from now on."""
+        event = trio.Event()
+        self._answers[event] = self.prompt.ask_now()
+        try:
+            await event.wait()
+        finally:
+            del self._answers[event]
+        assert self._latest is not None
+        return self._latest
+
 
 class Probing:
     """The monitors, one a real server; `evacuate` is called when one goes down."""
@@ -29,22 +61,33 @@ class Probing:
         self._events = events
         self._random = rng
         self._evacuate = evacuate
-        self._scopes: dict[RealServer, trio.CancelScope] = {}
+        self._watches: dict[RealServer, _Watch] = {}
 
     def start(self, service: Service, server: RealServer) -> None:
         """Probe a real server from now on, unless that is done already."""
-        if server in self._scopes:
+        if server in self._watches:
             return
-        scope = self._scopes[server] = trio.CancelScope()
-        self._nursery.start_soon(self._watch, scope, service, server)
+        watch = self._watches[server] = _Watch()
+        self._nursery.start_soon(self._run, watch, service, server)
 
     def stop(self, server: RealServer) -> None:
         """Probe a real server no longer."""
-        if scope := self._scopes.pop(server, None):
-            scope.cancel()
+        if watch := self._watches.pop(server, None):
+            watch.scope.cancel()
         server.agent_load = None
 
-    async def _watch(self, scope: trio.CancelScope, service: Service, server: RealServer) -> None:
+    async def probe_now(self, service: Service, server: RealServer) -> ProbeResult:
+        """Probe a real server at once and wait for what it says; raises Refused."""
+        name, health = f"{service.name}/{server.name}", service.config.health
+        watch = self._watches.get(server)
+        if watch is None or health.type is HealthKind.NONE:
+            raise Refused("failed", f"{name} is not probed: set type under [service.health] of {service.name}")
+        # One probe may be under way, and only the next one begins from now on.
+        with trio.move_on_after(2 * health.timeout_s + SLACK_S):
+            return await watch.ask()
+        raise Refused("failed", f"the probe of {name} brought no result: its settings changed meanwhile; ask again")
+
+    async def _run(self, watch: _Watch, service: Service, server: RealServer) -> None:
         config = service.config
         port = config.health.port or server.ports[Port.IKE]
         source = service.snat_pool[0] if service.snat_pool else None
@@ -55,22 +98,27 @@ class Probing:
             source=source,
             nat_t=port == server.ports[Port.NAT_T],
         )
-        on_result = partial(self._probed, service, server)
+        on_result = partial(self._probed, watch, service, server)
         on_load = partial(_agent_said, server)
-        probe = partial(monitor, target, config.health, on_result, prompt=Prompt(), rng=self._random)
+        probe = partial(monitor, target, config.health, on_result, prompt=watch.prompt, rng=self._random)
         ask = partial(
             monitor_agent, server.address, config.agent, on_load, prompt=Prompt(), rng=self._random, source=source
         )
-        with scope:
+        with watch.scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(probe)
                 if config.scheduler is SchedulerKind.ADAPTIVE:
                     nursery.start_soon(ask)
 
-    def _probed(self, service: Service, server: RealServer, result: ProbeResult) -> None:
-        transition = server.health.observe(result, trio.current_time())
+    def _probed(self, watch: _Watch, service: Service, server: RealServer, result: ProbeResult) -> None:
+        now_s = trio.current_time()
+        if service.config.health.type is not HealthKind.NONE:
+            server.history.probes.append((now_s, result))
+        watch.found(result)
+        transition = server.health.observe(result, now_s)
         if transition is None:
             return
+        server.history.changes.append((now_s, transition))
         name = f"{service.name}/{server.name}"
         about = partial(self._events.add, service=service.name, server=server.name)
         if transition.new == "down":

@@ -9,8 +9,11 @@ import trio
 
 from engine.control.records import (
     FlowRow,
+    HealthChange,
     MessageRow,
     PersistenceRow,
+    ProbeRow,
+    ServerHistory,
     ServerStatus,
     ServiceStatus,
     SessionDetail,
@@ -18,13 +21,15 @@ from engine.control.records import (
     SourceUse,
     Traffic,
 )
+from engine.health.result import ProbeResult
 from engine.sessions.flow import Flow, Port, format_address
 from engine.sessions.persistence import PersistenceRecord, client_network
-from engine.sessions.query import totals
+from engine.sessions.query import is_pinned, path, totals
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
 from engine.sessions.session import Message, Session
 from engine.sessions.steering import ineligible
+from engine.telemetry.telemetry import Telemetry
 from engine.wire.errors import WireError
 from engine.wire.header import exchange_name
 from engine.wire.payloads import parse_message
@@ -38,7 +43,7 @@ def unix_time(engine_s: float) -> float:
     return time.time() - (trio.current_time() - engine_s)
 
 
-def service_status(service: Service, kernel_drops: int) -> ServiceStatus:
+def service_status(service: Service, kernel_drops: int, telemetry: Telemetry) -> ServiceStatus:
     """One service with its real servers; `kernel_drops` never reached the engine."""
     config = service.config
     servers = list(service.servers.values())
@@ -71,15 +76,19 @@ def service_status(service: Service, kernel_drops: int) -> ServiceStatus:
             server_status(
                 service,
                 server,
+                telemetry,
                 share=(server.established + server.half_open) / sessions if sessions else 0.0,
                 weighted_share=server.config.weight / weights if server in taking else 0.0,
             )
             for server in servers
         ],
+        rates=telemetry.rates(service),
     )
 
 
-def server_status(service: Service, server: RealServer, *, share: float, weighted_share: float) -> ServerStatus:
+def server_status(
+    service: Service, server: RealServer, telemetry: Telemetry, *, share: float, weighted_share: float
+) -> ServerStatus:
     """One real server; the shares are parts of its service, 0..1."""
     health = server.health
     return ServerStatus(
@@ -108,6 +117,10 @@ def server_status(service: Service, server: RealServer, *, share: float, weighte
             bytes_out=server.bytes_out,
         ),
         source_use=[SourceUse(address=a, sessions=n) for a, n in server.source_use.most_common()],
+        rates=telemetry.rates(server),
+        path="slow",
+        flaps=health.flaps(trio.current_time()),
+        oldest_session_s=telemetry.oldest_session_s(server),
     )
 
 
@@ -129,10 +142,11 @@ def session_row(session: Session, now_s: float) -> SessionRow:
             packets_out=passed.packets_out,
             bytes_out=passed.bytes_out,
         ),
-        path="slow",
+        path=path(session),
         why=session.why,
         spi_i=f"{spi_i:016x}" if spi_i else "",
         spi_r=f"{spi_r:016x}" if spi_r else "",
+        pinned=is_pinned(session),
     )
 
 
@@ -168,17 +182,41 @@ def persistence_of(service: Service, host: str, now_s: float) -> PersistenceRow 
     """The persistence record of a client address, if it has one."""
     timeout_s = service.config.persistence_timeout_s
     record = service.persistence.get(client_network(host, service.config.persistence_prefix), timeout_s, now_s)
-    return _persistence_row(service, record, now_s) if record else None
+    return persistence_row(service, record, now_s) if record else None
+
+
+def persistence_row(service: Service, record: PersistenceRecord, now_s: float) -> PersistenceRow:
+    """One persistence record, pinned or not."""
+    return PersistenceRow(
+        service=service.name,
+        client=record.client,
+        server=record.server.name,
+        left_s=0.0 if record.pinned else record.expires_s(service.config.persistence_timeout_s, now_s) - now_s,
+        pinned=record.pinned,
+    )
+
+
+def server_history(service: Service, server: RealServer) -> ServerHistory:
+    """What the probes of one real server found."""
+    return ServerHistory(
+        service=service.name,
+        server=server.name,
+        changes=[
+            HealthChange(at=unix_time(at_s), old=was.old, new=was.new, reason=was.reason, after_s=was.after_s)
+            for at_s, was in server.history.changes
+        ],
+        probes=[probe_row(at_s, result) for at_s, result in server.history.probes],
+    )
+
+
+def probe_row(at_s: float, result: ProbeResult) -> ProbeRow:
+    """What a probe found at a moment on the engine's clock."""
+    return ProbeRow(at=unix_time(at_s), ok=result.ok, reason=result.reason, rtt_s=result.rtt_s)
 
 
 def memory_bytes() -> int:
     """Resident memory of this process (proc(5), statm)."""
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE_BYTES
-
-
-def _persistence_row(service: Service, record: PersistenceRecord, now_s: float) -> PersistenceRow:
-    left_s = record.expires_s(service.config.persistence_timeout_s, now_s) - now_s
-    return PersistenceRow(service=service.name, client=record.client, server=record.server.name, left_s=left_s)
 
 
 def _service_state(servers: list[RealServer], taking: list[RealServer]) -> str:

@@ -29,6 +29,8 @@ from engine.net.transparent import PlumbingError
 from engine.operations import Operations
 from engine.paths import default_control_socket, default_state_dir
 from engine.secret import install_secret
+from engine.session_events import SessionEvents
+from engine.telemetry.telemetry import Telemetry
 
 YOUNG_OBJECTS = 10_000
 """New objects between two looks of the garbage collector: sessions hold no cycles once they end."""
@@ -66,19 +68,22 @@ async def serve_forever(
     settings = loaded.config.engine
     state_dir = Path(settings.state_dir) if settings.state_dir else default_state_dir()
     events = EventLog()
-    forwarder = Forwarder(settings.max_sessions, _socket_limit(settings.max_open_sockets), Starvation(events))
+    max_open_sockets = _socket_limit(settings.max_open_sockets)
+    forwarder = Forwarder(settings.max_sessions, max_open_sockets, Starvation(events), SessionEvents(events))
     failure: StartError | None = None
     async with trio.open_nursery() as nursery:
         pump = Pump(forwarder)
         deployment = Deployment(nursery, forwarder, pump, events, install_secret(state_dir))
         configuration = Configuration(loaded, deployment, state_dir, events)
-        operations = Operations(deployment, forwarder, configuration, events)
+        telemetry = Telemetry(deployment, forwarder, configuration, events)
+        operations = Operations(deployment, forwarder, configuration, events, telemetry)
         try:
             # Changes under way are carried to their end before anything is taken away.
             async with trio.open_nursery() as control:
                 await _start(control, settings, configuration, operations)
                 nursery.start_soon(pump.run)
                 nursery.start_soon(_expire, forwarder, deployment)
+                nursery.start_soon(telemetry.run)
                 events.add("notice", "started", f"engine started with {loaded.path}")
                 _spare_garbage_collector()
                 task_status.started(operations)

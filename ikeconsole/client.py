@@ -127,9 +127,9 @@ class ControlClient:
         """Change a real server's admin state or weight."""
         return await self.ask(calls.SetServer(service=service, server=server, state=state, weight=weight))
 
-    async def clear(self, client: str) -> Change:
-        """Forget the sessions and persistence of a client address or prefix."""
-        return await self.ask(calls.Clear(client=client))
+    async def clear(self, client: str = "", *, session: int | None = None) -> Change:
+        """Forget the sessions and persistence of a client address or prefix, or one session alone."""
+        return await self.ask(calls.Clear(client=client, session=session))
 
     async def move(self, client: str, server: str) -> Change:
         """Send a client's next packets to another real server."""

@@ -30,6 +30,7 @@ class _CommandModule(Protocol):
 
 
 COMMANDS = (
+    Command("attach", "console", "the console of an engine that runs; without any command: of one started at need"),
     Command("engine", "run_engine", "run the engine in the foreground, without a console"),
     Command("demo", "run_engine", "a service, simulated real servers and roaming clients on loopback, as any user"),
     Command("check", "check", "validate the configuration, bind nothing"),
@@ -40,8 +41,12 @@ COMMANDS = (
     Command("sessions", "show", "the sessions, filtered and sorted"),
     Command("events", "events", "what happened, and with --follow what happens"),
     Command("explain", "clients", "why a client is on its real server, and where it would go next"),
-    Command("clear", "clients", "forget the sessions and persistence of a client"),
+    Command("clear", "clients", "forget the sessions and persistence of a client, or one session"),
     Command("move", "clients", "send a client to another real server"),
+    Command("pin", "pins", "bind a client to a real server until it is unpinned"),
+    Command("unpin", "pins", "let a pinned client be scheduled again"),
+    Command("pins", "pins", "the pinned clients"),
+    Command("probe", "probe", "ask a real server now whether it is well"),
     Command("enable", "real_servers", "let a real server take new sessions"),
     Command("drain", "real_servers", "keep a real server's sessions, give it no new ones"),
     Command("disable", "real_servers", "take a real server out of service"),
@@ -49,13 +54,6 @@ COMMANDS = (
     Command("reload", "configuration", "apply the configuration file"),
     Command("config", "configuration", "show, compare and undo the configuration"),
 )
-
-_SHORT_HELP = """\
-No engine answers here. To begin:
-  ikeconsole demo      see it live on this machine, as any user
-  ikeconsole init      write a first configuration
-  ikeconsole engine    run the engine with it
-  ikeconsole --help    all commands"""
 
 
 def run() -> NoReturn:
@@ -66,9 +64,12 @@ def run() -> NoReturn:
 def main(arguments: Sequence[str]) -> int:
     """The exit code of a command line; argparse's own usage errors leave with SystemExit 2."""
     _make_writable_in_any_encoding()
-    options = _parser(arguments).parse_args(arguments)
+    parser = _parser(arguments)
+    options = parser.parse_args(arguments)
+    if options.read_only and options.command not in (None, "attach"):
+        parser.error("--read-only is for the console, not for commands")
     try:
-        code = _status_or_help(options) if options.command is None else _execute(options)
+        code = _module(options.command or "attach").execute(options)
         sys.stdout.flush()
     except Failure as failure:
         print("\n  ".join([f"ikeconsole: {failure.message}", *failure.details]), file=sys.stderr)
@@ -91,6 +92,7 @@ def _parser(arguments: Sequence[str]) -> ArgumentParser:
         "5 engine not reachable",
     )
     _add_common(parser, default=None)
+    parser.add_argument("--read-only", action="store_true", help="the console offers nothing that changes things")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for command in COMMANDS:
         sub = commands.add_parser(command.name, help=command.summary, description=command.summary)
@@ -103,21 +105,6 @@ def _parser(arguments: Sequence[str]) -> ArgumentParser:
 def _add_common(parser: ArgumentParser, default: str | None) -> None:
     parser.add_argument("-c", "--config", metavar="FILE", default=default, help="the configuration file")
     parser.add_argument("--socket", metavar="PATH", default=default, help="the engine's control socket")
-
-
-def _execute(options: Namespace) -> int:
-    return _module(options.command).execute(options)
-
-
-def _status_or_help(options: Namespace) -> int:
-    options.command, options.json, options.watch = "status", False, None
-    try:
-        return _execute(options)
-    except Failure as failure:
-        if failure.code != Exit.UNREACHABLE or options.socket:
-            raise
-        print(_SHORT_HELP)
-        return Exit.OK
 
 
 def _module(name: str) -> _CommandModule:

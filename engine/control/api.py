@@ -125,7 +125,7 @@ class EngineApi(Protocol):
         """The running configuration as tables that can be edited."""
         ...
 
-    def plan(self, base: str, tables: dict[str, Any]) -> Plan:
+    async def plan(self, base: str, tables: dict[str, Any]) -> Plan:
         """What edited settings would change."""
         ...
 
@@ -143,6 +143,10 @@ class EngineApi(Protocol):
 
     async def history(self, limit: int) -> list[Revision]:
         """Saved revisions of the configuration, newest first."""
+        ...
+
+    async def preview_undo(self) -> Plan:
+        """What `undo` would do."""
         ...
 
     async def undo(self, author: str) -> Change:

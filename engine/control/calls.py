@@ -273,6 +273,13 @@ class ListHistory(Call[list[Revision]], frozen=True, kw_only=True):
     limit: Rows = 20
 
 
+class PreviewUndo(Call[Plan], frozen=True, kw_only=True):
+    """What `Undo` would do."""
+
+    method = "preview_undo"
+    result = Plan
+
+
 class Undo(Call[Change], frozen=True, kw_only=True):
     """Return to the configuration before the last change."""
 
@@ -308,6 +315,7 @@ CALLS: dict[str, type[Call[Any]]] = {
         Reload,
         GetConfig,
         ListHistory,
+        PreviewUndo,
         Undo,
     )
 }

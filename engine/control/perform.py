@@ -50,7 +50,7 @@ async def perform(api: EngineApi, call: calls.Call[Any], author: str) -> object:
         case calls.GetSettings():
             return api.settings()
         case calls.MakePlan(base=base, tables=tables):
-            return api.plan(base, tables)
+            return await api.plan(base, tables)
         case calls.Apply(base=base, tables=tables, summary=summary):
             return await api.apply(base, tables, summary=summary, author=author)
         case calls.Reload():
@@ -59,6 +59,8 @@ async def perform(api: EngineApi, call: calls.Call[Any], author: str) -> object:
             return await api.config()
         case calls.ListHistory(limit=limit):
             return await api.history(limit)
+        case calls.PreviewUndo():
+            return await api.preview_undo()
         case calls.Undo():
             return await api.undo(author)
         case _:

@@ -273,7 +273,7 @@ class PersistenceRow(Record, frozen=True):
     server: str
     left_s: float
     pinned: bool = False
-    """Made by the operator: it does not expire."""
+    """Made by the operator: it does not expire, and `left_s` is 0."""
 
 
 class SessionDetail(Record, frozen=True):
@@ -300,7 +300,7 @@ class SessionQuery(Record, frozen=True):
     filter: str = ""
     """A filter line such as `server:rras-1 phase:auth idle>60s`; its conditions hold beside the others."""
     sort: str = "age"
-    """Any of `engine.sessions.query.SORTS`."""
+    """Any of `engine.sessions.browsing.SORTS`."""
     descending: bool = False
     offset: int = 0
     limit: int = 100

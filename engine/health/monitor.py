@@ -28,16 +28,22 @@ class Prompt:
 
     def __init__(self) -> None:
         self._given = trio.Event()
+        self._asked = 0
+        self.taken = 0
+        """The number of the latest prompt that the question now under way, or the latest one, follows."""
 
-    def ask_now(self) -> None:
-        """Have the next question asked as soon as the shortest gap allows."""
+    def ask_now(self) -> int:
+        """Have the next question asked as soon as the shortest gap allows; returns this prompt's number."""
+        self._asked += 1
         self._given.set()
+        return self._asked
 
     async def wait_until(self, deadline_s: float) -> None:
         """Wait for a prompt, or without one for the deadline, and take the prompt."""
         with trio.move_on_at(deadline_s):
             await self._given.wait()
         self._given = trio.Event()
+        self.taken = self._asked
 
 
 async def monitor(

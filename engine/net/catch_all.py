@@ -90,7 +90,12 @@ class CatchAll:
         return None
 
     def _lives_elsewhere(self, service: Service, host: str, server: RealServer, now_s: float) -> bool:
-        """Whether the client was sent to another server meanwhile: its old one shall not call it back."""
+        """Whether the client was sent to another server meanwhile: its old one shall not call it back.
+
+        A pin alone sends nobody: sessions that there were before stay on their servers.
+        """
         network = client_network(host, service.config.persistence_prefix)
         record = service.persistence.get(network, service.config.persistence_timeout_s, now_s)
-        return record is not None and record.server is not server
+        if record is None or record.server is server:
+            return False
+        return not (record.pinned and any(session.server is server for session in service.by_host.get(host, ())))

@@ -12,10 +12,11 @@ from engine.net.snat import sources_for
 from engine.net.starvation import Starvation
 from engine.net.upstreams import Upstreams
 from engine.sessions import tracking
+from engine.sessions.endings import RECOGNISED
 from engine.sessions.flow import ClientSide, Flow, Port
 from engine.sessions.service import Service
 from engine.sessions.steering import Unsteerable, steer
-from engine.sessions.table import SessionTable, TableFull
+from engine.sessions.table import SessionTable, TableFull, Witness
 from engine.wire.encapsulation import NON_ESP_MARKER, Kind, classify
 from engine.wire.errors import WireError
 from engine.wire.header import Exchange, IkeHeader, parse_header
@@ -39,10 +40,10 @@ class Listening(ClientSide, Protocol):
 class Forwarder:
     """Carries datagrams both ways; what it drops is counted by reason."""
 
-    def __init__(self, max_sessions: int, max_open_sockets: int, starvation: Starvation) -> None:
+    def __init__(self, max_sessions: int, max_open_sockets: int, starvation: Starvation, witness: Witness) -> None:
         self.inbox = Slots()
         self.outbox = Outbox()
-        self.table = SessionTable(max_sessions, self.release)
+        self.table = SessionTable(max_sessions, self.release, witness)
         self.upstreams = Upstreams(max_open_sockets)
         self.listeners: dict[tuple[str, Port], Listening] = {}
         """By service name and port."""
@@ -63,7 +64,7 @@ class Forwarder:
             kind = classify(data, len(data), port is Port.NAT_T)
             header = _header(port, data) if kind is Kind.IKE else None
             if flow is not None and header is not None and tracking.foreign_session(flow, header):
-                self.table.drop_flow(flow)
+                self.table.drop_flow(flow, RECOGNISED)
                 flow = None
             if flow is None:
                 flow = self._new_flow(listener, peer, kind, header, now_s)

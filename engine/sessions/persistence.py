@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from ipaddress import ip_address, ip_network
+from itertools import chain
 
 from engine.config.schema import PrefixLengths
 from engine.sessions.real_server import RealServer
 
 
 class PersistenceRecord:
-    """A client network and its server; alive while it has flows and for a timeout after the last."""
+    """A client network and its server; alive while it has flows and a timeout after the last; if pinned, for ever."""
 
-    __slots__ = ("client", "flows", "last_used_s", "server")
+    __slots__ = ("client", "flows", "last_used_s", "pinned", "server")
 
     def __init__(self, client: str, server: RealServer, now_s: float) -> None:
         self.client = client
         self.server = server
         self.flows = 0
         self.last_used_s = now_s
+        self.pinned = False
 
     def expires_s(self, timeout_s: float, now_s: float) -> float:
         """When it expires if nothing more is heard; a timeout from now while it has flows."""
@@ -27,30 +29,47 @@ class PersistenceRecord:
 
 
 class PersistenceTable:
-    """The records of one service, bounded: when full, the one that has been without flows for longest makes room."""
+    """The records of one service, bounded: when full, the one that has been without flows for longest makes room.
+
+    Pinned records are the operator's: they come on top, and nothing but the operator or the configuration ends them.
+    """
 
     def __init__(self, max_records: int) -> None:
         self.max_records = max_records
         self._records: dict[str, PersistenceRecord] = {}
         self._unused: OrderedDict[str, PersistenceRecord] = OrderedDict()
+        self._pins: dict[str, PersistenceRecord] = {}
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._records) + len(self._pins)
 
     def __iter__(self) -> Iterator[PersistenceRecord]:
-        return iter(self._records.values())
+        return chain(self._records.values(), self._pins.values())
+
+    @property
+    def pins(self) -> Collection[PersistenceRecord]:
+        """The pinned records."""
+        return self._pins.values()
 
     def holds(self, record: PersistenceRecord) -> bool:
         """Whether this very record is still in force."""
-        return self._records.get(record.client) is record
+        return (self._pins if record.pinned else self._records).get(record.client) is record
 
     def get(self, client: str, timeout_s: float, now_s: float) -> PersistenceRecord | None:
         """The record of a client network, unless it has expired."""
+        if pin := self._pins.get(client):
+            return pin
         record = self._records.get(client)
         return record if record is not None and record.expires_s(timeout_s, now_s) > now_s else None
 
+    def pin_of(self, client: str) -> PersistenceRecord | None:
+        """The pinned record of a client network."""
+        return self._pins.get(client)
+
     def remember(self, client: str, server: RealServer, now_s: float) -> PersistenceRecord:
-        """Point a client network at a server."""
+        """Point a client network at a server; a pinned one stays where it points."""
+        if pin := self._pins.get(client):
+            return pin
         if record := self._records.get(client):
             record.server = server
             record.last_used_s = now_s
@@ -60,6 +79,17 @@ class PersistenceTable:
         if len(self._records) >= self.max_records:
             self._make_room()
         record = self._records[client] = self._unused[client] = PersistenceRecord(client, server, now_s)
+        return record
+
+    def pin(self, client: str, server: RealServer, now_s: float) -> PersistenceRecord:
+        """Point a client network at a server for good, whatever it had before."""
+        record = self._pins.get(client)
+        if record is None:
+            record = self._records.pop(client, None) or PersistenceRecord(client, server, now_s)
+            self._unused.pop(client, None)
+            record.pinned = True
+            self._pins[client] = record
+        record.server = server
         return record
 
     def take(self, record: PersistenceRecord) -> None:
@@ -72,12 +102,16 @@ class PersistenceTable:
         """Note that a flow of the client ended, and when it was last used."""
         record.flows -= 1
         record.last_used_s = max(record.last_used_s, last_seen_s)
-        if not record.flows and self.holds(record):
+        if not record.flows and not record.pinned and self.holds(record):
             self._unused[record.client] = record
 
     def forget(self, record: PersistenceRecord) -> None:
-        """Drop a record."""
-        if self.holds(record):
+        """Drop a record, pinned or not."""
+        if not self.holds(record):
+            return
+        if record.pinned:
+            del self._pins[record.client]
+        else:
             del self._records[record.client]
             self._unused.pop(record.client, None)
 
@@ -94,12 +128,27 @@ class PersistenceTable:
             self.forget(record)
 
     def clear(self) -> None:
-        """Drop every record."""
+        """Drop every record but the pinned ones."""
         self._records.clear()
         self._unused.clear()
 
+    def clear_pins(self) -> list[PersistenceRecord]:
+        """Drop every pinned record; returns them."""
+        gone = list(self._pins.values())
+        self._pins.clear()
+        return gone
+
+    def keep_pins(self, servers: Mapping[str, RealServer]) -> list[PersistenceRecord]:
+        """Point every pin at the server that now has its server's name; returns those that are gone for want of one."""
+        gone = [pin for pin in self._pins.values() if pin.server.name not in servers]
+        for pin in gone:
+            self.forget(pin)
+        for pin in self._pins.values():
+            pin.server = servers[pin.server.name]
+        return gone
+
     def forget_server(self, server: RealServer) -> int:
-        """Drop every record that points at a server; returns how many."""
+        """Drop every record that points at a server, but the pinned ones; returns how many."""
         gone = [record for record in self._records.values() if record.server is server]
         for record in gone:
             self.forget(record)

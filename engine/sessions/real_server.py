@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from engine.config.schema import RealServer as RealServerConfig
+from engine.health.history import ProbeHistory
 from engine.health.state import ServerHealth
 from engine.policy.eligibility import keeps_sessions
 from engine.sessions.flow import Port, SocketAddress
@@ -18,9 +19,11 @@ class RealServer:
         "bytes_in",
         "bytes_out",
         "config",
+        "ended_sessions",
         "established",
         "half_open",
         "health",
+        "history",
         "new_sessions",
         "packets_in",
         "packets_out",
@@ -32,10 +35,12 @@ class RealServer:
         self.config = config
         self.ports = ports
         self.health = health
+        self.history = ProbeHistory()
         self.agent_load: int | None = None
         self.established = 0
         self.half_open = 0
         self.new_sessions = 0
+        self.ended_sessions = 0
         self.packets_in = 0
         self.bytes_in = 0
         self.packets_out = 0

@@ -9,7 +9,7 @@ from engine.config.schema import Service as ServiceConfig
 from engine.config.schema import Source
 from engine.policy.schedulers import Scheduler
 from engine.sessions.flow import Flow, Port, SocketAddress
-from engine.sessions.persistence import PersistenceTable
+from engine.sessions.persistence import PersistenceRecord, PersistenceTable, client_network
 from engine.sessions.real_server import RealServer
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Service:
         self.by_host: dict[str, list[Session]] = {}
         self.drops: Counter[str] = Counter()
         self.new_sessions = 0
+        self.ended_sessions = 0
         self.ended_packets_in = 0
         self.ended_bytes_in = 0
         self.ended_packets_out = 0
@@ -53,6 +54,12 @@ class Service:
     def is_snat(self) -> bool:
         """Whether real servers see an address of the balancer instead of the client's."""
         return self.config.source is Source.SNAT
+
+    def pin_of(self, host: str) -> PersistenceRecord | None:
+        """The operator's pin of a client address, if there is one."""
+        if not self.persistence.pins:
+            return None
+        return self.persistence.pin_of(client_network(host, self.config.persistence_prefix))
 
     def keep_counters_of(self, server: RealServer) -> None:
         """Carry over what passed through a real server that is no longer configured: totals never go back."""

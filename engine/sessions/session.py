@@ -61,6 +61,7 @@ class Session:
         "ended_packets_out",
         "flows",
         "host",
+        "host_key",
         "init_message",
         "last_seen_s",
         "messages",
@@ -71,6 +72,7 @@ class Session:
         "service",
         "source_address",
         "spis",
+        "was_established",
         "why",
     )
 
@@ -79,8 +81,11 @@ class Session:
         self.service = service
         self.server = server
         self.host = host
+        self.host_key = ""
+        """Its place among addresses, worked out by whoever needs it first: see `engine.sessions.query.host_key`."""
         self.why = why
         self.phase = Phase.INIT
+        self.was_established = False
         self.init_message = b""
         """The client's latest IKE_SA_INIT request: its vendor, proposals and notifies stand there in clear."""
         self.spis: list[tuple[int, int]] = []
@@ -127,10 +132,14 @@ class Session:
 
     def last_activity_s(self) -> float:
         """When anything of it was last seen, on any flow it owns."""
+        # Sorting and filtering ask this of every session there is: calling `max` would take twice the time.
         latest = self.last_seen_s
         for flow in self.flows:
             if flow.owner is self:
-                latest = max(latest, flow.last_seen_s)
+                if flow.last_in_s > latest:
+                    latest = flow.last_in_s
+                if flow.last_out_s > latest:
+                    latest = flow.last_out_s
         return latest
 
     def take_leave_of(self, flow: Flow) -> None:

@@ -81,8 +81,23 @@ def decide(service: Service, host: str, now_s: float, *, preview: bool = False) 
     config = service.config
     network = client_network(host, config.persistence_prefix)
     record = service.persistence.get(network, config.persistence_timeout_s, now_s)
-    if record and ineligible(service, record.server) is None:
-        return Decision(record.server, f"persistence {network}")
+    if record is None:
+        return schedule(service, host, now_s, preview=preview)
+    reason = ineligible(service, record.server)
+    if reason is None:
+        return Decision(record.server, f"{'pinned' if record.pinned else 'persistence'} {network}")
+    decision = schedule(service, host, now_s, preview=preview)
+    if record.pinned:
+        return Decision(decision.server, f"{decision.why}; pinned to {record.server.name}: {reason}")
+    return decision
+
+
+def schedule(service: Service, host: str, now_s: float, *, preview: bool = False) -> Decision:
+    """Where a new session of a client address goes that nothing is remembered of.
+
+    Raises:
+        Unsteerable: no real server takes new sessions.
+    """
     candidates = [
         candidate(service, server, now_s) for server in service.servers.values() if ineligible(service, server) is None
     ]
@@ -90,22 +105,25 @@ def decide(service: Service, host: str, now_s: float, *, preview: bool = False) 
     chosen = place(candidates, packed(host))
     if chosen is None:
         raise Unsteerable("no-server")
-    return Decision(service.servers[chosen.name], f"scheduled by {config.scheduler}")
+    return Decision(service.servers[chosen.name], f"scheduled by {service.config.scheduler}")
 
 
 def ineligible(service: Service, server: RealServer) -> Ineligible | None:
     """Why a real server takes no new session; None: it does."""
+    return why_ineligible(standing(service, server))
+
+
+def standing(service: Service, server: RealServer) -> Standing:
+    """What decides whether a real server takes new sessions."""
     config = server.config
-    return why_ineligible(
-        Standing(
-            admin_state=config.state,
-            health=server.health.health,
-            weight=config.weight,
-            sessions=server.established + server.half_open,
-            max_sessions=config.max_sessions,
-            agent_load=server.agent_load,
-            adaptive=service.config.scheduler is SchedulerKind.ADAPTIVE,
-        )
+    return Standing(
+        admin_state=config.state,
+        health=server.health.health,
+        weight=config.weight,
+        sessions=server.established + server.half_open,
+        max_sessions=config.max_sessions,
+        agent_load=server.agent_load,
+        adaptive=service.config.scheduler is SchedulerKind.ADAPTIVE,
     )
 
 
@@ -123,10 +141,15 @@ def candidate(service: Service, server: RealServer, now_s: float) -> Candidate:
     )
 
 
-def latest_session(service: Service, host: str) -> Session | None:
-    """The session of a client address that was opened last and still has a real server."""
+def latest_session(service: Service, host: str, but: Session | None = None) -> Session | None:
+    """The session of a client address that was opened last and still has a real server; never the one excepted."""
     return next(
-        (session for session in reversed(service.by_host.get(host, ())) if _stays(service, session.server)), None
+        (
+            session
+            for session in reversed(service.by_host.get(host, ()))
+            if session is not but and _stays(service, session.server)
+        ),
+        None,
     )
 
 

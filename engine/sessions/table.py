@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
-from itertools import count
+from itertools import count, islice
+from typing import Protocol
 
 from engine.config.schema import PersistenceKind
+from engine.sessions.endings import CROWDED, EVICTED, how_it_ended
 from engine.sessions.expiry import ExpiryQueue
 from engine.sessions.flow import Flow, Port, SocketAddress
 from engine.sessions.persistence import PersistenceRecord, client_network
@@ -19,10 +21,23 @@ DELETED_QUIET_S = 30.0
 """One and a half intervals of the keepalives that a living tunnel sends."""
 FLOWS_PER_SESSION = 8
 HALF_OPEN_PER_FLOW = 8
+ENDINGS_KEPT = 10_000
 
 
 class TableFull(Exception):
     """No room for a new session, and no half-open one to give way."""
+
+
+class Witness(Protocol):
+    """Whoever is told what becomes of sessions."""
+
+    def established(self, session: Session) -> None:
+        """A session was set up, for the first time."""
+        ...
+
+    def ended(self, session: Session, reason: str) -> None:
+        """A session ends; it still is as it was."""
+        ...
 
 
 class SessionTable:
@@ -31,14 +46,17 @@ class SessionTable:
     When full, the oldest half-open one gives way, else the one that has slept for longest; an established one never.
     """
 
-    def __init__(self, max_sessions: int, release: Callable[[Flow], None]) -> None:
+    def __init__(self, max_sessions: int, release: Callable[[Flow], None], witness: Witness) -> None:
         self.max_sessions = max_sessions
         self.sessions: dict[int, Session] = {}
         self.half_open: OrderedDict[int, Session] = OrderedDict()
         self.asleep: OrderedDict[int, Session] = OrderedDict()
         self.flow_count = 0
         self.evicted = 0
+        self.ended = 0
+        self._latest_ended: deque[int] = deque(maxlen=ENDINGS_KEPT)
         self._release = release
+        self._witness = witness
         self._expiry = ExpiryQueue()
         self._numbers = count(1)
 
@@ -65,7 +83,7 @@ class SessionTable:
         # Last: a flow whose only session gives way to this one lives on with this one.
         if len(self.sessions) > self.max_sessions:
             others = self.half_open if len(self.half_open) > 1 else self.asleep or self.half_open
-            self._evict(next(iter(others.values())))
+            self._evict(next(iter(others.values())), EVICTED)
         return session
 
     def add_flow(self, session: Session, port: Port, client: SocketAddress, now_s: float) -> Flow:
@@ -97,7 +115,7 @@ class SessionTable:
             self.use_source(session, flow.source[0])
         half_open = [other for other in flow.sessions if other.half_open]
         if len(half_open) > HALF_OPEN_PER_FLOW:
-            self._evict(half_open[0])
+            self._evict(half_open[0], CROWDED)
 
     def bind_spis(self, session: Session, spi_i: int, spi_r: int) -> None:
         """Make a session known by an SPI pair; the responder's SPI may come later."""
@@ -126,6 +144,9 @@ class SessionTable:
             self.asleep[session.number] = session
         for flow in session.flows:
             flow.settle()
+        if phase is Phase.ESTABLISHED and not session.was_established:
+            session.was_established = True
+            self._witness.established(session)
 
     def remember(self, service: Service, host: str, server: RealServer, now_s: float) -> PersistenceRecord:
         """Point a client's persistence record at a server."""
@@ -140,11 +161,16 @@ class SessionTable:
             if address:
                 session.server.source_use[address] += 1
 
-    def close(self, session: Session) -> None:
-        """End a session, and the flows that carried nothing else."""
+    def close(self, session: Session, reason: str = "") -> None:
+        """End a session, and the flows that carried nothing else; the reason, if not given, is what was seen of it."""
         if session.phase is Phase.CLOSED:
             return
+        self._witness.ended(session, reason or how_it_ended(session))
+        self.ended += 1
+        self._latest_ended.append(session.number)
         self.set_phase(session, Phase.CLOSED)
+        session.service.ended_sessions += 1
+        session.server.ended_sessions += 1
         del self.sessions[session.number]
         for spi_i, _ in session.spis:
             self._unbind(session, spi_i)
@@ -161,8 +187,8 @@ class SessionTable:
         session.flows.clear()
         self._expiry.discard(session)
 
-    def drop_flow(self, flow: Flow) -> None:
-        """End a flow; a session left without any sleeps if it was established, else it ends."""
+    def drop_flow(self, flow: Flow, reason: str = "") -> None:
+        """End a flow; a session left without any sleeps if it was established, else it ends, as by `close`."""
         carried = flow.sessions.copy()
         flow.sessions.clear()
         flow.settle()
@@ -171,7 +197,7 @@ class SessionTable:
             if session.flows:
                 continue
             if session.half_open or session.anonymous:
-                self.close(session)
+                self.close(session, reason)
             else:
                 self.set_phase(session, Phase.IDLE)
                 self.look_again(session, session.last_seen_s + session.service.config.timeouts.spi_binding_s)
@@ -188,13 +214,18 @@ class SessionTable:
                 if session is not successor and session.deleted_s and session.quiet_since_deletion:
                     self.close(session)
 
+    def ended_since(self, ended: int) -> list[int] | None:
+        """The numbers of the sessions that ended since so many had; None: of more than are known."""
+        count = self.ended - ended
+        return list(islice(reversed(self._latest_ended), count)) if count <= ENDINGS_KEPT else None
+
     def expire(self, now_s: float, limit: int) -> bool:
         """End what is due, looking at `limit` things at most; says whether more is waiting."""
         return self._expiry.run(now_s, limit)
 
-    def _evict(self, session: Session) -> None:
+    def _evict(self, session: Session, reason: str) -> None:
         self.evicted += 1
-        self.close(session)
+        self.close(session, reason)
 
     def _check_flow(self, flow: Flow, now_s: float) -> float | None:
         if not flow.sessions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.sessions.endings import RECOGNISED
 from engine.sessions.flow import Flow
 from engine.sessions.session import Message, Phase, Session
 from engine.sessions.table import AUTH_QUIET_S, DELETED_QUIET_S, SessionTable
@@ -111,7 +112,7 @@ def _recognise(table: SessionTable, flow: Flow, session: Session) -> None:
     stand_ins = [other for other in flow.sessions if other.anonymous]
     table.attach(session, flow)
     for stand_in in stand_ins:
-        table.close(stand_in)
+        table.close(stand_in, RECOGNISED)
 
 
 def _note(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
+from engine.control.calls import PreviewServer
 from ikeconsole.commands.asking import ask
+from ikeconsole.commands.confirming import add_yes, confirm
 from ikeconsole.commands.output import add_json, print_change
 from ikeconsole.exits import Exit
 
@@ -13,9 +15,11 @@ _STATES = {"enable": "enabled", "drain": "drain", "disable": "disabled"}
 
 def add_arguments(parser: ArgumentParser, command: str) -> None:
     """The real server's name, and its weight."""
-    parser.add_argument("target", metavar="SERVICE/SERVER", type=_target)
+    parser.add_argument("target", metavar="SERVICE/SERVER", type=target)
     if command == "weight":
         parser.add_argument("weight", metavar="N", type=_weight, help="0: no new sessions")
+    if command in ("drain", "disable"):
+        add_yes(parser)
     add_json(parser)
 
 
@@ -24,12 +28,16 @@ def execute(options: Namespace) -> int:
     service, server = options.target
     state = _STATES.get(options.command)
     weight = options.weight if options.command == "weight" else None
+    if options.command in ("drain", "disable"):
+        preview = PreviewServer(service=service, server=server, state=state)
+        confirm(options, f"{options.command.capitalize()} {server}?", lambda client: client.ask(preview))
     change = ask(options, lambda client: client.set_server(service, server, state=state, weight=weight))
     print_change(change, as_json=options.json)
     return Exit.OK
 
 
-def _target(text: str) -> tuple[str, str]:
+def target(text: str) -> tuple[str, str]:
+    """The names in SERVICE/SERVER; raises ArgumentTypeError."""
     service, slash, server = text.partition("/")
     if not (service and slash and server):
         raise ArgumentTypeError(f"{text!r}: write SERVICE/SERVER, such as always-on-vpn/rras-1")

@@ -19,7 +19,7 @@ from ikeconsole.render.services import services
 from ikeconsole.render.sessions import sessions
 from ikeconsole.render.status import status
 
-SORTS = ("age", "idle", "client", "server", "phase", "bytes_in", "bytes_out")
+SORTS = ("age", "idle", "client", "server", "service", "phase", "bytes_in", "bytes_out", "path", "why", "spi")
 PHASES = ("init", "cookie", "auth", "established", "idle", "moved", "closed")
 _LEAST_INTERVAL_S = 0.2
 
@@ -45,6 +45,13 @@ def add_arguments(parser: ArgumentParser, command: str) -> None:
         help="refresh every second, or every SECONDS",
     )
     if command == "sessions":
+        parser.add_argument(
+            "filter",
+            nargs="*",
+            metavar="FILTER",
+            help="such as server:rras-1 phase:auth 203.0.113.0/24 idle>60s in>100M '!pinned'; all must hold, "
+            "of several with the same key one",
+        )
         parser.add_argument("--client", metavar="ADDR", help="of this client address or prefix")
         parser.add_argument("--server", metavar="NAME", help="on this real server")
         parser.add_argument("--service", metavar="NAME", help="of this service")
@@ -105,7 +112,8 @@ def _query(options: Namespace) -> SessionQuery:
         server=options.server,
         client=options.client,
         spi=options.spi and options.spi.lower().removeprefix("0x"),
-        phase=options.phase and options.phase.upper(),
+        phase=options.phase,
+        filter=" ".join(options.filter),
         sort=options.sort.removeprefix("-"),
         descending=options.sort.startswith("-"),
         offset=options.offset,

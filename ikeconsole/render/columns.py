@@ -38,6 +38,14 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
+def middle_cut(text: str, cells: int) -> str:
+    """Text of at most so many characters whose two ends stay: the port of an address, the number of a server."""
+    if len(text) <= cells:
+        return text
+    left = (cells - 1) // 2
+    return f"{text[:left]}…{text[left + 1 - cells :]}"
+
+
 def table(columns: Sequence[Column[R]], rows: Sequence[R], width: int) -> Table:
     """A table of the records, no wider than `width` unless its fixed columns already are."""
     shown = [column for column in columns if column.from_width <= width]

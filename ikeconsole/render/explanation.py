@@ -31,7 +31,8 @@ def _outlook(explanation: Explanation) -> Iterator[tuple[str, str]]:
         case None:
             yield "persist", "no record"
         case kept:
-            yield "persist", f"{kept.client} → {kept.server}, {age(kept.left_s)} left"
+            lasts = "pinned" if kept.pinned else f"{age(kept.left_s)} left"
+            yield "persist", f"{kept.client} → {kept.server}, {lasts}"
     if not explanation.sessions:
         yield "sessions", "none"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from rich.text import Text
 
@@ -31,6 +31,8 @@ class StateStyles:
 
 
 TERMINAL = StateStyles()
+UNCOLOURED = StateStyles(**{field.name: "" for field in fields(StateStyles)})
+"""For what is not so any more."""
 
 
 def server_state(server: ServerStatus, styles: StateStyles = TERMINAL) -> Text:

@@ -110,7 +110,7 @@ class RunningEngine:
 
     def events(self, kind: str) -> list[Event]:
         """What happened, of one kind."""
-        return [event for event in self.operations.events(0, 1000) if event.kind == kind]
+        return [event for event in self.operations.events(0, 0, 1000) if event.kind == kind]
 
     async def event(self, kind: str, number: int = 1) -> Event:
         """Wait for the first, second, ... event of a kind."""

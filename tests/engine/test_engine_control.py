@@ -112,11 +112,17 @@ async def test_a_follower_sees_past_events_and_new_ones_as_they_happen(tmp_path:
             await w.connected()
             await control.clear(CLIENT)
             await control.set_server("vpn", "a", state="drain")
-            await until(lambda: len(seen) == len(w.engine.operations.events(0, 100)))
+            await until(lambda: len(seen) == len(w.engine.operations.events(0, 0, 100)))
             nursery.cancel_scope.cancel()
         past = await control.events()
         assert list(seen.values()) == past
-        assert [event.kind for event in past if event.kind != "server-up"] == ["started", "cleared", "config-applied"]
+        assert [event.kind for event in past if event.kind != "server-up"] == [
+            "started",
+            "session-established",
+            "session-ended",
+            "cleared",
+            "config-applied",
+        ]
         assert await control.events(after=past[-2].number) == past[-1:]
 
 

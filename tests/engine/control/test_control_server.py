@@ -149,7 +149,7 @@ async def test_changing_calls_reach_the_engine_with_their_author(door: Door, eng
     await peer.ask("undo")
     assert engine.changes == [
         ("set_server", "always-on-vpn", "rras-2", "drain", None, "root"),
-        ("clear", "198.51.100.7"),
+        ("clear", "198.51.100.7", None),
         ("move", "198.51.100.7", "rras-1"),
         ("reload", "root"),
         ("undo", "root"),

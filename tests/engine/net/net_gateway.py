@@ -22,6 +22,7 @@ from engine.net.listener import Listener
 from engine.net.pump import Pump
 from engine.net.starvation import Starvation
 from engine.policy.schedulers import make_scheduler
+from engine.session_events import SessionEvents
 from engine.sessions.flow import Port
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
@@ -100,7 +101,7 @@ class Gateway:
         self.servers = servers
         self._clients: list[Client] = []
         self.now_s = 0.0
-        self.forwarder = Forwarder(1000, max_open, Starvation(EventLog()))
+        self.forwarder = Forwarder(1000, max_open, Starvation(EventLog()), SessionEvents(EventLog()))
         self.pump = Pump(self.forwarder)
         self._sockets = {port: sockets.listener(host, 0) for port in Port}
         self.address = {port: sock.getsockname() for port, sock in self._sockets.items()}

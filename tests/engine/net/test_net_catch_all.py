@@ -87,6 +87,22 @@ def test_client_that_lives_elsewhere_is_not_called_back(diverted: Diverted) -> N
     assert diverted.world.service.drops == {"from-server-left-behind": 1}
 
 
+def test_pinned_client_is_called_back_by_the_server_it_still_is_on(diverted: Diverted) -> None:
+    """A pin moves nobody, so it takes the word from no server that has a session; from all others it does."""
+    session = diverted.world.connect("198.51.100.1", 1)
+    persistence = diverted.world.service.persistence
+    persistence.pin("198.51.100.1/32", diverted.world.server("b"), diverted.world.now_s)
+    flow = diverted.world.flow(ALICE, NAT_T)
+    assert flow is not None
+    diverted.world.table.drop_flow(flow)
+    assert diverted.arrives(SERVER_A, ALICE, informational(1, from_server=True))
+    for each in diverted.world.sessions():
+        diverted.world.table.close(each)
+    assert session.server.name == "a"
+    assert not diverted.arrives(SERVER_A, ALICE, informational(1, from_server=True))
+    assert diverted.arrives(SERVER_B, ALICE, informational(1, from_server=True))
+
+
 @pytest.mark.parametrize("gone", ["fail", "disable"])
 def test_server_out_of_service_is_not_heard(diverted: Diverted, gone: str) -> None:
     """What a disabled or failed server still sends begins no session."""

@@ -46,6 +46,7 @@ from engine.net.pump import Pump
 from engine.net.forwarder import Forwarder
 from engine.net.starvation import Starvation
 from engine.events import EventLog
+from engine.session_events import SessionEvents
 {seen}
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 out = {{}}
@@ -150,7 +151,7 @@ note("after")
 
 
 RETURN_PATH = """
-forwarder = Forwarder(10, 10, Starvation(EventLog()))
+forwarder = Forwarder(10, 10, Starvation(EventLog()), SessionEvents(EventLog()))
 path = ReturnPath(Pump(forwarder), {}, forwarder)
 """
 

@@ -20,6 +20,7 @@ from engine.net.forwarder import Forwarder
 from engine.net.starvation import Starvation
 from engine.net.upstreams import Upstreams
 from engine.policy.schedulers import make_scheduler
+from engine.session_events import SessionEvents
 from engine.sessions.flow import Flow, Port, SocketAddress
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
@@ -114,7 +115,7 @@ class World:
         ]
         config = ServiceConfig(name="vpn", address=IPAddress("203.0.113.10"), real_servers=real_servers, **settings)
         self.events = EventLog()
-        self.forwarder = Forwarder(max_sessions, 64, Starvation(self.events))
+        self.forwarder = Forwarder(max_sessions, 64, Starvation(self.events), SessionEvents(self.events))
         self.forwarder.upstreams.poll.close()
         self.upstreams = self.forwarder.upstreams = UpstreamDoubles()
         self.table = self.forwarder.table
@@ -336,10 +337,13 @@ def audit(world: World) -> None:
 
     for server in service.servers.values():
         own = [session for session in sessions if session.server is server]
+        assert server.new_sessions - server.ended_sessions == len(own)
         assert server.half_open == sum(session.half_open for session in own)
         assert server.established == sum(session.phase in (Phase.ESTABLISHED, Phase.MOVED) for session in own)
         assert server.source_use == Counter(session.source_address for session in own if session.source_address)
-    assert len(service.persistence) <= service.persistence.max_records
-    for record in service.persistence:
+    records = service.persistence
+    assert len(records) - len(records.pins) <= records.max_records
+    assert all(record.pinned is (record in records.pins) for record in records)
+    for record in records:
         assert record.flows == sum(flow.persistence is record for flow in flows)
-    assert set(service.persistence._unused) == {record.client for record in service.persistence if not record.flows}
+    assert set(records._unused) == {record.client for record in records if not record.flows and not record.pinned}

@@ -121,3 +121,53 @@ def test_expired_records_are_swept_in_portions_and_those_in_use_stay() -> None:
     table.remember("gone3", server, 1802.0)
     table.expire(TIMEOUT_S, 3601.0, 10)
     assert [record.client for record in table] == ["there", "gone3"]
+
+
+def test_pins_do_not_expire_give_way_or_follow_sessions() -> None:
+    """Only the operator points a pinned client elsewhere; it costs the others no room."""
+    a, b = World().server("a"), World().server("b")
+    table = PersistenceTable(1)
+    pin = table.pin("pinned", a, 0.0)
+    ordinary = table.remember("x", a, 0.0)
+    table.remember("y", a, 1.0)
+    assert not table.holds(ordinary)
+    assert table.remember("pinned", b, 2.0) is pin
+    assert pin.server is a
+    table.expire(TIMEOUT_S, 1e9, 10)
+    assert table.get("pinned", TIMEOUT_S, 1e9) is pin
+    table.clear()
+    assert table.forget_server(a) == 0
+    assert list(table) == list(table.pins) == [pin]
+    assert table.pin("pinned", b, 3.0) is pin
+    assert pin.server is b
+    table.forget(pin)
+    assert len(table) == 0
+
+
+def test_a_record_with_flows_becomes_a_pin_and_its_flows_end_without_trace() -> None:
+    server = World().server("a")
+    table = PersistenceTable(10)
+    record = table.remember("x", server, 0.0)
+    table.take(record)
+    assert table.pin("x", server, 1.0) is record
+    table.leave(record, 2.0)
+    table.expire(TIMEOUT_S, 1e9, 10)
+    assert table.holds(record)
+    table.take(record)
+    table.forget(record)
+    successor = table.remember("x", server, 3.0)
+    table.leave(record, 4.0)
+    assert list(table) == [successor]
+    assert not successor.pinned
+
+
+def test_pins_follow_the_name_of_their_server() -> None:
+    """A server that gets another address keeps its pins; those of one that is gone are told and gone."""
+    old, new = World(), World()
+    table = PersistenceTable(10)
+    followed, gone = table.pin("x", old.server("a"), 0.0), table.pin("y", old.server("b"), 0.0)
+    assert table.keep_pins({"a": new.server("a")}) == [gone]
+    assert list(table.pins) == [followed]
+    assert followed.server is new.server("a")
+    assert table.clear_pins() == [followed]
+    assert len(table) == 0

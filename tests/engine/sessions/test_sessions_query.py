@@ -1,8 +1,9 @@
-"""What the operator asks of the session table: conditions, order, windows."""
+"""What the operator asks of the session table: conditions on single sessions."""
 
 from __future__ import annotations
 
 from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from hypothesis import given
@@ -11,16 +12,16 @@ from hypothesis import strategies as st
 from engine.config.schema import PersistenceKind
 from engine.sessions.query import (
     SLICE,
-    SORTS,
     BadQuery,
     Filter,
-    Selection,
+    address_key,
     make_filter,
+    make_test,
+    parse_clients,
     parse_network,
     slices,
     totals,
 )
-from engine.sessions.session import Session
 from tests.engine.sessions.session_world import IKE, NAT_T, World, esp, informational, init
 
 
@@ -38,10 +39,7 @@ def world() -> World:
 
 
 def found(world: World, condition: Filter) -> list[str]:
-    selection = Selection(condition, "age", True, world.now_s)
-    selection.feed(world.sessions())
-    assert selection.matched == len(selection.window(0, 100))
-    return [session.host.rpartition(".")[2] for session in selection.window(0, 100)]
+    return [session.host.rpartition(".")[2] for session in condition.among(world.sessions(), world.now_s)]
 
 
 @pytest.mark.parametrize(
@@ -83,12 +81,6 @@ def test_nonsense_is_refused_with_a_remedy(typed: dict[str, str], remedy: str) -
         make_filter(**typed)  # type: ignore[arg-type]
 
 
-def test_unknown_order_is_refused_with_a_remedy() -> None:
-    """So is an order that does not exist."""
-    with pytest.raises(BadQuery, match="write one of age, idle"):
-        Selection(Filter(), "size", False, 0.0)
-
-
 @given(st.text(max_size=30) | st.from_regex(r"[0-9a-f.:/%]{1,40}", fullmatch=True))
 def test_any_text_is_a_network_or_refused(text: str) -> None:
     """Whatever is typed as a client raises nothing but the refusal."""
@@ -96,30 +88,46 @@ def test_any_text_is_a_network_or_refused(text: str) -> None:
         parse_network(text)
 
 
-def test_traffic_sorts_by_what_passed(world: World) -> None:
-    """The busiest session first, then the others; ascending is the same backwards."""
-    for sort in ("packets_in", "bytes_in"):
-        busiest, quietest = Selection(Filter(), sort, True, 0.0), Selection(Filter(), sort, False, 0.0)
-        for selection in (busiest, quietest):
-            selection.feed(world.sessions())
-        assert busiest.window(0, 1)[0].host == "198.51.100.3"
-        assert quietest.window(0, 1)[0].host == "2001:db8::9"
+@given(st.lists(st.ip_addresses(), min_size=2, max_size=2))
+def test_address_keys_sort_as_addresses_do(addresses: list[IPv4Address | IPv6Address]) -> None:
+    """IPv4 comes before IPv6, then the smaller number first."""
+    one, other = addresses
+    assert (address_key(str(one)) < address_key(str(other))) == ((one.version, int(one)) < (other.version, int(other)))
 
 
-@pytest.mark.parametrize("sort", SORTS)
-@pytest.mark.parametrize("descending", [False, True])
-def test_windows_make_up_the_whole_in_order(world: World, sort: str, descending: bool) -> None:
-    """Page after page shows every session once, in the order of one long page."""
-    selection = Selection(Filter(), sort, descending, world.now_s)
-    for session in world.sessions():
-        selection.feed([session])
-    whole = selection.window(0, 100)
-    pages: list[Session] = []
-    for offset in range(0, 8, 2):
-        pages += selection.window(offset, 2)
-    assert pages == whole
-    assert len(whole) == 5
-    assert selection.window(99, 5) == []
+@pytest.mark.parametrize(
+    ("typed", "network"),
+    [
+        ("203.0.113.", "203.0.113.0/24"),
+        ("203.*", None),
+        ("203.0.*", None),
+        ("203.", "203.0.0.0/8"),
+        ("203.0.113.*", None),
+        ("2001:db8:", "2001:db8::/32"),
+        ("2001:db8::", "2001:db8::/128"),
+    ],
+)
+def test_the_first_numbers_of_an_address_are_a_prefix(typed: str, network: str | None) -> None:
+    """Cut after a dot or colon, with or without a *, an address stands for all that begin so."""
+    assert parse_clients(typed) == parse_clients(typed.removesuffix("*"))
+    if network:
+        assert str(parse_clients(typed)) == network
+
+
+def test_a_client_is_found_where_it_roamed_to(world: World) -> None:
+    """Both the address that began the session and the one it has now find it."""
+    world.client_sends(("203.0.113.77", 4500), NAT_T, informational(0xABC1))
+    for address in ("198.51.100.1", "203.0.113.0/24"):
+        assert found(world, make_filter(client=address)) == ["1"]
+    assert found(world, make_filter(client="203.0.114.0/24")) == []
+
+
+def test_pinned_clients_are_found(world: World) -> None:
+    """A pin is the operator's record of the session's client; any other record is none."""
+    pinned = Filter((make_test("pinned", ""),))
+    assert found(world, pinned) == []
+    world.service.persistence.pin("198.51.100.3/32", world.server("a"), world.now_s)
+    assert found(world, pinned) == ["3"]
 
 
 def test_slices_cover_the_table_in_small_pieces(world: World) -> None:

@@ -1,0 +1,62 @@
+"""Tells of sessions that were established, ended or failed."""
+
+from __future__ import annotations
+
+import math
+
+from engine.events import EventLog
+from engine.sessions.endings import RECOGNISED
+from engine.sessions.flow import format_address
+from engine.sessions.query import totals
+from engine.sessions.session import Session
+from engine.wording import spelled_span
+
+_UNITS = ("kB", "MB", "GB", "TB")
+
+
+class SessionEvents:
+    """Turns what becomes of sessions into events."""
+
+    def __init__(self, events: EventLog) -> None:
+        self._events = events
+
+    def established(self, session: Session) -> None:
+        """A session was set up."""
+        if session.anonymous:
+            took = "was there before: its IKE messages were not seen"
+        else:
+            took = f"was set up in {_precise(session.last_seen_s - session.created_s)}"
+        text = f"{_client(session)} on {session.server.name} {took}; {session.why}"
+        self._tell("info", "session-established", text, session)
+
+    def ended(self, session: Session, reason: str) -> None:
+        """A session ends: one that was never established failed."""
+        who, server = _client(session), session.server.name
+        if session.was_established:
+            passed = totals(session)
+            lived = spelled_span(session.last_activity_s() - session.created_s)
+            data = f"{_bytes(passed.bytes_in)} in, {_bytes(passed.bytes_out)} out"
+            self._tell("info", "session-ended", f"{who} on {server} ended after {lived}: {reason}; {data}", session)
+        elif reason is not RECOGNISED:
+            self._tell("notice", "session-failed", f"{who} on {server} was never set up: {reason}", session)
+
+    def _tell(self, severity: str, kind: str, text: str, session: Session) -> None:
+        self._events.add_of_session(
+            severity, kind, text, service=session.service.name, server=session.server.name, client=session.host
+        )
+
+
+def _client(session: Session) -> str:
+    return format_address(session.flows[-1].client) if session.flows else session.host
+
+
+def _precise(span_s: float) -> str:
+    return f"{span_s * 1000:.0f} ms" if span_s < 10 else spelled_span(span_s)
+
+
+def _bytes(number: float) -> str:
+    if number < 1000:
+        return f"{number:.0f} bytes"
+    power = min(int(math.log10(number)) // 3, len(_UNITS))
+    number /= 1000**power
+    return f"{number:.1f} {_UNITS[power - 1]}" if number < 10 else f"{number:.0f} {_UNITS[power - 1]}"
