@@ -36,9 +36,9 @@ def console(link: FakeLink | None = None, *, theme: str = "night", **options: An
 
 async def settle(pilot: Pilot[Any]) -> None:
     """Let workers and messages finish."""
-    await pilot.app.workers.wait_for_complete(
-        [worker for worker in pilot.app.workers if worker.group == "look"]
-    )
+    looking = [worker for worker in pilot.app.workers if worker.group == "look"]
+    if looking:  # of an empty list Textual makes all workers, also those that wait for a key
+        await pilot.app.workers.wait_for_complete(looking)
     await pilot.pause()
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, log10
+from math import ceil, floor, log10
 
 from rich.text import Text
 
-from ikeconsole.render.numbers import rate
+from ikeconsole.render.numbers import si
 from ikeconsole.render.sparks import cell_means
 from ikeconsole.render.states import TERMINAL, StateStyles
 
 AXIS_CELLS = 6
 """What the labels at the left and the axis take."""
-AREA_MARK, LINE_MARK = "█", "⠉"
 _BLOCKS = " ▁▂▃▄▅▆▇█"
+_SHADE = "░"
+"""What an area is filled with under its edge where a line must be seen in it."""
 _NOTHING = "⠀"
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 """The dots of a braille cell, column by column from the top (Unicode block 2800)."""
@@ -28,6 +29,7 @@ def plot(
     *,
     span: int,
     span_words: str,
+    least_top: float,
     width: int,
     height: int,
     styles: StateStyles = TERMINAL,
@@ -35,33 +37,38 @@ def plot(
     """`height` lines: an area, a line over it (or no values for none), and the axes, scaled from 0.
 
     The newest values stand at the right; the whole width stands for `span` values, named `span_words`. What lies
-    before the first value is blank.
+    before the first value is blank. The scale ends at `least_top` or, where values are higher, at a round number.
     """
     cells, rows = max(1, width - AXIS_CELLS), max(1, height - 1)
     areas, points = cell_means(area, cells, span), cell_means(line, 2 * cells, span)
-    top = _round_up(max((value for value in (*areas, *points) if value is not None), default=0.0))
-    drawn = [_area_row(areas, top, rows, row) for row in range(rows)]
+    top = _round_up(max(value for value in (least_top, *areas, *points) if value is not None))
+    blocks = [_area_row(areas, top, rows, row, _SHADE if line else _BLOCKS[-1]) for row in range(rows)]
     dots = _braille(points, top, rows, cells)
-    labels = {0: rate(top), (rows - 1) // 2: rate(top / 2) if rows > 2 and rows % 2 else ""}
+    labels = {0: _label(top)} | ({rows // 2: _label(top / 2)} if rows % 2 and rows > 2 else {})
+    area_style = styles.spark_out if line else styles.spark_in
     lines = []
     for row in range(rows):
-        text = Text(f"{labels.get(row, ''):>{AXIS_CELLS - 2}} ", styles.quiet)
-        text.append("┤" if labels.get(row) else "│", styles.quiet)
-        for block, dot in zip(drawn[row], dots[row], strict=True):
-            text.append(*((block, styles.spark_out if line else styles.spark_in) if not dot else (dot, styles.spark_in)))
+        text = Text(f"{labels.get(row, ''):>{AXIS_CELLS - 2}} {'┤' if row in labels else '│'}", styles.quiet)
+        for block, dot in zip(blocks[row], dots[row], strict=True):
+            text.append(dot or block, styles.spark_in if dot else area_style)
         lines.append(text)
     return [*lines, Text(_time_axis(span_words, cells), styles.quiet)]
 
 
 def _round_up(value: float) -> float:
-    """The next round number, 2 at least."""
-    unit = 10.0 ** max(0, int(log10(value))) if value > 0 else 1.0
+    """The next round number."""
+    unit = 10.0 ** floor(log10(value))
     return next(step * unit for step in _ROUND if step * unit >= value)
 
 
-def _area_row(means: Sequence[float | None], top: float, rows: int, row: int) -> str:
+def _label(value: float) -> str:
+    return si(value) if value >= 1 else f"{value:.1f}"
+
+
+def _area_row(means: Sequence[float | None], top: float, rows: int, row: int, fill: str) -> str:
     below = 8 * (rows - 1 - row)
-    return "".join(_BLOCKS[max(0, min(8, _eighths(mean, top, rows) - below))] for mean in means)
+    heights = (_eighths(mean, top, rows) - below for mean in means)
+    return "".join(_BLOCKS[max(0, height)] if height <= 8 else fill for height in heights)
 
 
 def _eighths(mean: float | None, top: float, rows: int) -> int:

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from engine.control.records import HealthChange, ProbeRow, Series, ServerHistory, ServerStatus
 from engine.forecast import emptying, leaving
-from engine.wording import count
 from ikeconsole.render.columns import printable
 from ikeconsole.render.facts import health_words, last_probe, share_words, source_use
 from ikeconsole.render.numbers import UNKNOWN, age, grouped, rate, round_trip, si
@@ -40,8 +39,11 @@ def server_page(server: ServerStatus, hour: Series | None, now_at: float, styles
     yield "probe", Text(last_probe(server))
     yield "sessions", Text(_sessions(server))
     yield "weight", _weight(server, styles)
-    yield "now", Text(_rates(server))
-    yield "in all", Text(_totals(server))
+    yield "new", Text(_opened(server))
+    yield "in", Text(_passing(server.rates.bytes_in, server.rates.packets_in, server.traffic.bytes_in))
+    yield "out", Text(_passing(server.rates.bytes_out, server.rates.packets_out, server.traffic.bytes_out))
+    if server.eased < 1:
+        yield "starting", Text(f"slow start: {100 * server.eased:.0f} % of its weight counts so far", styles.notice)
     if server.agent_load is not None:
         yield "load", Text(f"{server.agent_load} of 100, its agent says")
     if server.source_use:
@@ -78,14 +80,14 @@ def _labelled(label: str, things: Sequence[T]) -> Iterator[tuple[str, T]]:
 def _draining(server: ServerStatus, hour: Series | None) -> str:
     if not server.sessions:
         return "It is empty: nobody is hurt when it goes."
-    left = f"{count(server.sessions, 'session')} left"
-    return f"{left}. {emptying(server.sessions, leaving(hour, server.oldest_session_s))}" if hour else f"{left}."
+    return emptying(server.sessions, leaving(hour, server.oldest_session_s))
 
 
 def _sessions(server: ServerStatus) -> str:
     most = f"at most {grouped(server.max_sessions)}" if server.max_sessions else "no limit"
     oldest = UNKNOWN if server.oldest_session_s is None else age(server.oldest_session_s)
-    return f"{grouped(server.sessions)}, {grouped(server.half_open)} of them half-open   {most}   oldest {oldest}"
+    half_open = f"{grouped(server.half_open)} half-open"
+    return f"{grouped(server.sessions)}, {half_open}   {most}   oldest {oldest}   {printable(server.path)} path"
 
 
 def _weight(server: ServerStatus, styles: StateStyles) -> Text:
@@ -93,21 +95,13 @@ def _weight(server: ServerStatus, styles: StateStyles) -> Text:
     return Text.assemble(f"{server.weight:<5} ", bar, f" {share_words(server)}")
 
 
-def _rates(server: ServerStatus) -> str:
-    now = server.rates
-    opened = f"{rate(now.new_sessions):>4} new/s {rate(now.ended_sessions):>4} ended/s"
-    return (
-        f"{opened}   in {si(8 * now.bytes_in):>4}b/s {si(now.packets_in):>4} pkt/s"
-        f"   out {si(8 * now.bytes_out):>4}b/s {si(now.packets_out):>4} pkt/s"
-    )
+def _opened(server: ServerStatus) -> str:
+    ended = f"{rate(server.rates.ended_sessions):>4}/s ended"
+    return f"{rate(server.rates.new_sessions):>4}/s   {ended}   {grouped(server.new_sessions)} since start"
 
 
-def _totals(server: ServerStatus) -> str:
-    passed = server.traffic
-    return (
-        f"{count(server.new_sessions, 'session')} since start   in {si(passed.bytes_in)}B   "
-        f"out {si(passed.bytes_out)}B   {printable(server.path)} path"
-    )
+def _passing(bytes_per_s: float, packets_per_s: float, total_bytes: int) -> str:
+    return f"{si(8 * bytes_per_s):>4}b/s   {si(packets_per_s):>4} packets/s   {si(total_bytes)}B since start"
 
 
 def _change(change: HealthChange, now_at: float, styles: StateStyles) -> Text:
@@ -129,7 +123,7 @@ def _probes(run: Sequence[ProbeRow], now_at: float, styles: StateStyles) -> Text
     since = f" since {_when(run[-1].at, now_at)}" if len(run) > 1 else ""
     return Text.assemble(
         f"{_when(run[0].at, now_at)}  ",
-        ("● ok", styles.up) if ok else ("○ failed", styles.down),
+        ("● ok    ", styles.up) if ok else ("○ failed", styles.down),
         f" {len(run)}×{since}: {printable(run[0].reason)}{took}",
     )
 
@@ -137,7 +131,7 @@ def _probes(run: Sequence[ProbeRow], now_at: float, styles: StateStyles) -> Text
 def _health(name: str, styles: StateStyles) -> tuple[str, str]:
     match name:
         case "up":
-            return "● up", styles.up
+            return "● up  ", styles.up
         case "down":
             return "○ down", styles.down
         case other:

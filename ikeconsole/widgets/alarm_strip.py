@@ -21,5 +21,9 @@ class AlarmStrip(Bar):
         first = alarms[0]
         since = age(snapshot.status.now_at - first.since_at)
         more = f"  1/{len(alarms)}" if len(alarms) > 1 else ""
-        left = Content(f" ▲ {printable(first.text)} ({since})")
-        return spread(left, Content.assemble(("a", "bold"), f" see{more} "), width)
+        left = Content(f" ▲ {printable(first.text)}")
+        return spread(left, Content.assemble(f" {since:>6}  ", ("a", "bold"), f" see{more} "), width)
+
+    def on_click(self) -> None:
+        """Open them by mouse."""
+        self.console_app.action_alarms()

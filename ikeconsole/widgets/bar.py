@@ -36,7 +36,7 @@ class Bar(Static):
         line = self.line(self.size.width)
         if line is None:
             self.display = False
-        elif line != self._drawn or not self.display:
+        elif self._drawn is None or not line.is_same(self._drawn):
             self.display = True
             self.update(line)
         self._drawn = line

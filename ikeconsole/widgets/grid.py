@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from textual import events
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -33,6 +33,7 @@ class Grid(ScrollView, Generic[T], can_focus=True):
     BINDINGS = bindings("grid")
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "grid--header",
+        "grid--row",
         "grid--cursor",
         "grid--cursor-blurred",
         "grid--changed",
@@ -42,49 +43,49 @@ class Grid(ScrollView, Generic[T], can_focus=True):
     class Wanted(Message):
         """Lines came in sight whose rows are not held."""
 
-        def __init__(self, grid: Grid[T]) -> None:
+        def __init__(self, grid: Grid[Any]) -> None:
             super().__init__()
             self.grid = grid
 
         @property
-        def control(self) -> Grid[T]:
+        def control(self) -> Grid[Any]:
             """The grid that wants rows."""
             return self.grid
 
     class Opened(Message):
         """The operator opened the row under the cursor."""
 
-        def __init__(self, grid: Grid[T]) -> None:
+        def __init__(self, grid: Grid[Any]) -> None:
             super().__init__()
             self.grid = grid
 
         @property
-        def control(self) -> Grid[T]:
+        def control(self) -> Grid[Any]:
             """The grid whose row was opened."""
             return self.grid
 
     class CursorMoved(Message):
         """Another row is under the cursor."""
 
-        def __init__(self, grid: Grid[T]) -> None:
+        def __init__(self, grid: Grid[Any]) -> None:
             super().__init__()
             self.grid = grid
 
         @property
-        def control(self) -> Grid[T]:
+        def control(self) -> Grid[Any]:
             """The grid whose cursor moved."""
             return self.grid
 
     class SortAsked(Message):
         """The operator clicked on the title of a column that can be sorted by."""
 
-        def __init__(self, grid: Grid[T], sort: str) -> None:
+        def __init__(self, grid: Grid[Any], sort: str) -> None:
             super().__init__()
             self.grid = grid
             self.sort = sort
 
         @property
-        def control(self) -> Grid[T]:
+        def control(self) -> Grid[Any]:
             """The grid whose header was clicked."""
             return self.grid
 
@@ -110,7 +111,9 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         self._cursor_key: Hashable | None = None
         self._stale = False
         self._seen: dict[Hashable, tuple[str, ...]] = {}
-        self._changed: set[tuple[Hashable, int]] = set()
+        self._changed: dict[Hashable, list[GridColumn[T]]] = {}
+        self._drawn: dict[tuple[int, int], list[Text]] = {}
+        """The cells of rows as they were drawn, by number and the grid's width."""
 
     @property
     def total(self) -> int:
@@ -134,20 +137,25 @@ class Grid(ScrollView, Generic[T], can_focus=True):
 
     def show(self, rows: Sequence[T], *, offset: int = 0, total: int | None = None) -> None:
         """Hold these rows from now on, the first of them being number `offset` of `total`."""
-        before = self.selected
-        self._mark_changes(rows)
+        before, cursor, rows_before = self.selected, self._cursor, self._total
         self._rows, self._offset = rows, offset
         self._total = offset + len(rows) if total is None else total
         self._follow()
         self.virtual_size = Size(self.size.width, self._total + _HEADER_LINES)
-        self.refresh()
+        self._mark_changes()
+        if not rows or self._total != rows_before:
+            self.refresh()
+        else:
+            self._refresh_changed()
+            self._refresh_rows(cursor, self._cursor)
         if self.selected is not None and (before is None or self._key(self.selected) != self._key(before)):
             self.post_message(self.CursorMoved(self))
 
     def show_sort(self, sort: str, descending: bool) -> None:
         """Say in the header what the rows are sorted by."""
-        self.sorted_by, self.descending = sort, descending
-        self.refresh()
+        if (sort, descending) != (self.sorted_by, self.descending):
+            self.sorted_by, self.descending = sort, descending
+            self.refresh()
 
     def set_stale(self, stale: bool) -> None:
         """Grey everything out, or no longer: what is shown is old."""
@@ -158,18 +166,22 @@ class Grid(ScrollView, Generic[T], can_focus=True):
     def select(self, number: int) -> None:
         """Put the cursor on a row and bring it in sight."""
         number = max(0, min(number, self._total - 1))
-        moved = number != self._cursor
-        self._cursor = number
+        before, self._cursor = self._cursor, number
         row = self._row(number)
         self._cursor_key = None if row is None else self._key(row)
         top, lines = self.window
         if number < top:
-            self.scroll_to(y=number, animate=False)
+            self.scroll_to(y=number, animate=False, immediate=True)
         elif number >= top + lines:
-            self.scroll_to(y=number - lines + 1, animate=False)
-        self.refresh()
-        if moved:
+            self.scroll_to(y=number - lines + 1, animate=False, immediate=True)
+        if number != before:
+            self._refresh_rows(before, number)
             self.post_message(self.CursorMoved(self))
+
+    def start_over(self) -> None:
+        """Let go of all rows and go to where the first one will be."""
+        self._rows, self._offset, self._cursor, self._cursor_key = (), 0, 0, None
+        self.scroll_to(y=0, animate=False, immediate=True)
 
     def select_key(self, key: Hashable) -> bool:
         """Put the cursor on the held row with this key; whether there is one."""
@@ -228,44 +240,69 @@ class Grid(ScrollView, Generic[T], can_focus=True):
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Ask for the rows that came in sight."""
         super().watch_scroll_y(old_value, new_value)
+        self._drawn.clear()
         self._want()
+
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        """Draw some lines again; without regions, everything from scratch."""
+        if not regions:
+            self._drawn.clear()
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
     def render_line(self, y: int) -> Strip:
         """Draw the header or a row."""
-        width = self.size.width
         if y < _HEADER_LINES:
-            return self._header(width)
+            titles = [Text(column.title + self._arrow(column)) for column, _ in self._shown[0]]
+            return self._strip(titles, self.get_component_rich_style("grid--header"))
         number = self.window[0] + y - _HEADER_LINES
         if number >= self._total:
-            text = Text(self.empty if self._total == 0 and y == _HEADER_LINES + 1 else "")
-            return self._strip([text], self.rich_style, width)
-        base = self._row_style(number)
+            text = self.empty if self._total == 0 and y == _HEADER_LINES + 1 else ""
+            style = self.get_component_rich_style("grid--row")
+            return Strip([Segment(text, style)]).adjust_cell_length(self.size.width, style)
+        place = number, self.size.width
+        if place not in self._drawn:
+            self._drawn[place] = self._cells(number)
+        return self._strip(self._drawn[place], self._row_style(number))
+
+    @property
+    def _shown(self) -> tuple[list[tuple[GridColumn[T], int]], int]:
+        return fit(self.columns, self.size.width)
+
+    def _arrow(self, column: GridColumn[T]) -> str:
+        if not self.sorted_by or column.sort != self.sorted_by:
+            return ""
+        return _DESCENDING if self.descending else _ASCENDING
+
+    def _cells(self, number: int) -> list[Text]:
+        """What stands in the columns of a row."""
         row = self._row(number)
         if row is None:
-            return self._strip([Text(" …")], base, width)
-        shown, gap = fit(self.columns, width)
-        key = self._key(row)
-        parts = []
-        for place, (column, cells) in enumerate(shown):
-            text = _cell(column, row)
-            if (key, self.columns.index(column)) in self._changed and not self._stale:
-                text.stylize(self.get_component_rich_style("grid--changed", partial=True))
-            parts.append(_aligned(text, cells, column.right))
-            if place < len(shown) - 1:
-                parts.append(Text(" " * gap))
+            return [Text(" …")]
+        cells = [_cell(column, row) for column, _ in self._shown[0]]
         if self._stale:
-            parts = [Text(part.plain) for part in parts]
-        return self._strip(parts, base, width)
+            return [Text(cell.plain) for cell in cells]
+        if marks := self._changed.get(self._key(row)):
+            style = self.get_component_rich_style("grid--changed", partial=True)
+            for (column, _), cell in zip(self._shown[0], cells, strict=True):
+                if column in marks:
+                    cell.stylize(style)
+        return cells
 
-    def _header(self, width: int) -> Strip:
-        shown, gap = fit(self.columns, width)
-        titles = []
-        for place, (column, cells) in enumerate(shown):
-            arrow = (_DESCENDING if self.descending else _ASCENDING) if column.sort == self.sorted_by != "" else ""
-            titles.append(_aligned(Text(column.title + arrow), cells, column.right))
-            if place < len(shown) - 1:
-                titles.append(Text(" " * gap))
-        return self._strip(titles, self.get_component_rich_style("grid--header"), width)
+    def _refresh_changed(self) -> None:
+        """Draw the rows in sight again that are not as they were drawn."""
+        top, lines = self.window
+        before, self._drawn = self._drawn, {}
+        for number in range(top, min(top + lines, self._total)):
+            place = number, self.size.width
+            cells = self._drawn[place] = self._cells(number)
+            if place not in before or not _same(cells, before[place]):
+                self._refresh_rows(number)
+
+    def _refresh_rows(self, *numbers: int) -> None:
+        top, lines = self.window
+        for number in numbers:
+            if top <= number < top + lines:
+                self.refresh(Region(0, number - top + _HEADER_LINES, self.size.width, 1))
 
     def _sort_at(self, x: int) -> str:
         shown, gap = fit(self.columns, self.size.width)
@@ -278,16 +315,23 @@ class Grid(ScrollView, Generic[T], can_focus=True):
     def _row_style(self, number: int) -> Style:
         if number == self._cursor:
             return self.get_component_rich_style("grid--cursor" if self.has_focus else "grid--cursor-blurred")
-        return self.get_component_rich_style("grid--stale") if self._stale else self.rich_style
+        return self.get_component_rich_style("grid--stale" if self._stale else "grid--row")
 
-    def _strip(self, parts: Sequence[Text], base: Style, width: int) -> Strip:
-        console = self.app.console
-        segments = []
-        for part in parts:
-            style = base + console.get_style(part.style)
-            for segment in part.render(console, end=""):
-                segments.append(Segment(segment.text, style + segment.style if segment.style else style))
-        return Strip(segments).adjust_cell_length(width, base)
+    def _strip(self, cells: Sequence[Text], base: Style) -> Strip:
+        """A line of cells, each in the width of its column."""
+        console, (shown, gap) = self.app.console, self._shown
+        segments: list[Segment] = []
+        for cell, (column, width) in zip(cells, shown, strict=False):
+            if segments:
+                segments.append(Segment(" " * gap, base))
+            text = _aligned(cell, width, column.right)
+            style = base + console.get_style(text.style) if text.style else base
+            if text.spans:
+                segments += Segment.apply_style(text.render(console, end=""), base)
+            else:
+                segments.append(Segment(text.plain, style))
+        # What looks alike is written as one: most of what goes to the terminal would be styles otherwise.
+        return Strip(segments).adjust_cell_length(self.size.width, base).simplify()
 
     def _row(self, number: int) -> T | None:
         place = number - self._offset
@@ -304,18 +348,21 @@ class Grid(ScrollView, Generic[T], can_focus=True):
                         self.select(self._cursor)
                     return
         self._cursor = max(0, min(self._cursor, self._total - 1))
-        row = self._row(self._cursor)
-        self._cursor_key = None if row is None else self._key(row)
+        self._cursor_key = None if self.selected is None else self._key(self.selected)
 
-    def _mark_changes(self, rows: Sequence[T]) -> None:
-        marked = [(number, column) for number, column in enumerate(self.columns) if column.mark]
+    def _mark_changes(self) -> None:
+        """Find the values in sight that differ from those shown before."""
+        marked = [column for column in self.columns if column.mark]
+        top, lines = self.window
         self._changed.clear()
         seen = {}
-        for row in rows:
+        for row in filter(None, map(self._row, range(top, top + lines))):
             key = self._key(row)
-            values = tuple(_cell(column, row).plain for _, column in marked)
+            values = tuple(_cell(column, row).plain for column in marked)
             before = self._seen.get(key, values)
-            self._changed |= {(key, marked[place][0]) for place in range(len(marked)) if values[place] != before[place]}
+            if values != before:
+                both = zip(marked, values, before, strict=True)
+                self._changed[key] = [column for column, value, old in both if value != old]
             seen[key] = values
         self._seen = seen
 
@@ -331,10 +378,16 @@ def _cell(column: GridColumn[T], row: T) -> Text:
     return cell.copy() if isinstance(cell, Text) else Text(printable(cell))
 
 
-def _aligned(text: Text, cells: int, right: bool) -> Text:
+def _same(some: Sequence[Text], others: Sequence[Text]) -> bool:
+    """Whether cells look the same; texts are equal to Rich whatever their own style."""
+    return some == others and all(one.style == other.style for one, other in zip(some, others, strict=True))
+
+
+def _aligned(cell: Text, width: int, right: bool) -> Text:
+    text = cell.copy()
     text.no_wrap = True
-    text.truncate(cells, overflow="ellipsis")
-    missing = cells - text.cell_len
+    text.truncate(width, overflow="ellipsis")
+    missing = width - text.cell_len
     if right:
         text.pad_left(missing)
     else:

@@ -7,6 +7,8 @@ from textual.content import Content
 from ikeconsole.actions import ACTIONS
 from ikeconsole.widgets.bar import Bar
 
+_KNOWN = frozenset(action.name for group in ACTIONS.values() for action in group)
+
 
 class KeyBar(Bar):
     """Keys and words of the actions that are offered right now."""
@@ -18,21 +20,16 @@ class KeyBar(Bar):
 
     def line(self, width: int) -> Content:
         """As many actions as fit."""
-        parts: list[Content] = []
-        offered = {active.binding.action: active for active in self.screen.active_bindings.values() if active.enabled}
-        known = [action for group in ACTIONS.values() for action in group]
-        for binding in dict.fromkeys(active.binding for active in offered.values() if active.binding.show):
-            if any(action.name == binding.action for action in known):
-                key = self.app.get_key_display(binding)
-                parts.append(
-                    Content.from_markup(
-                        f"[@click={'screen'}.{binding.action}][bold]$key[/bold] $title[/]",
-                        key=key,
-                        title=binding.description,
-                    )
-                )
+        offered = [active.binding for active in self.screen.active_bindings.values() if active.enabled]
         line = Content(" ")
-        for part in parts:
+        for binding in {binding.action: binding for binding in offered if binding.show}.values():
+            if binding.action not in _KNOWN:
+                continue
+            part = Content.from_markup(
+                f"[@click=screen.{binding.action}][bold]$key[/] $title[/]",
+                key=self.app.get_key_display(binding),
+                title=binding.description,
+            )
             if line.cell_length + part.cell_length + 2 > width:
                 break
             line = Content.assemble(line, part, "  ")

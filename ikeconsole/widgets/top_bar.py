@@ -20,7 +20,8 @@ class TopBar(Bar):
         snapshot = app.snapshot
         host = printable(snapshot.status.host) if snapshot else "ikeconsole"
         crumbs = [part for crumb in app.crumbs for part in ((" › ", "dim"), printable(crumb))]
-        left = Content.assemble(" ", (host, "bold"), *crumbs)
+        kind = (f" ({app.sub_title})", "bold") if app.sub_title else ""
+        left = Content.assemble(" ", (host, "bold"), kind, *crumbs)
         mark = "⏸ paused" if app.paused else f"⏵ {app.refresh_s:g}s"
         if snapshot is None:
             return spread(left, Content(f"{mark} "), width)

@@ -1,0 +1,82 @@
+"""The overview: is it up, who is hurt, why, and what can be done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from textual.widget import Widget
+
+from engine.control.records import ServerStatus
+from ikeconsole.actions import bindings
+from ikeconsole.navigation import open_server, open_service
+from ikeconsole.render.facts import engine_facts, server_facts, service_facts
+from ikeconsole.screens.overview_rows import OverviewRow, overview_columns, overview_rows
+from ikeconsole.screens.server_acting import ServerActing
+from ikeconsole.snapshot import Snapshot
+from ikeconsole.widgets.fact_sheet import FactSheet
+from ikeconsole.widgets.grid import Grid
+
+ASKING = "asking the engine…"
+NO_SERVICE = "No service yet: press 4 then n to add one, or edit config.toml and press r."
+
+_WIDTHS = [(0, "-narrow"), (120, "-wide")]
+_HEIGHTS = [(0, "-short"), (36, "-tall")]
+
+
+class Overview(ServerActing):
+    """Every service and real server, more about the selected one, and the engine."""
+
+    PLACE = "overview"
+    BINDINGS = bindings("overview")
+    HORIZONTAL_BREAKPOINTS = _WIDTHS
+    VERTICAL_BREAKPOINTS = _HEIGHTS
+
+    @property
+    def grid(self) -> Grid[OverviewRow]:
+        """The services and real servers."""
+        return self.query_one("#things", Grid)
+
+    @property
+    def selected_server(self) -> ServerStatus | None:
+        """The real server under the cursor; None on a service."""
+        row = self.grid.selected if self.is_mounted else None
+        return row.server if row else None
+
+    def body(self) -> Iterable[Widget]:
+        """The grid, the selected row's details, the engine."""
+        columns = overview_columns(lambda: self.console_app.state_styles)
+        yield Grid[OverviewRow](columns, key=lambda row: row.key, empty=ASKING, id="things")
+        yield FactSheet(id="details")
+        yield FactSheet(id="engine")
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Draw everything anew."""
+        self.grid.empty = NO_SERVICE
+        self.grid.show(overview_rows(snapshot))
+        self._show_details()
+        self.query_one("#engine", FactSheet).tell(engine_facts(snapshot.status))
+
+    def on_grid_cursor_moved(self) -> None:
+        """Tell of the row that is selected now."""
+        self._show_details()
+        self.refresh_bindings()
+
+    def on_grid_opened(self) -> None:
+        """Open the page of the selected thing."""
+        row = self.grid.selected
+        if row is None:
+            return
+        if row.server is None:
+            open_service(self.console_app, row.service.name)
+        else:
+            open_server(self.console_app, row.service.name, row.server.name)
+
+    def _show_details(self) -> None:
+        row, snapshot = self.grid.selected, self.console_app.snapshot
+        details = self.query_one("#details", FactSheet)
+        if row is None or snapshot is None:
+            details.tell(())
+        elif row.server is None:
+            details.tell(service_facts(row.service))
+        else:
+            details.tell(server_facts(row.server, snapshot.status.now_at))
