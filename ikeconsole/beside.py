@@ -1,0 +1,69 @@
+"""Starts an engine and shows its console beside it, in one process."""
+
+from __future__ import annotations
+
+import select
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from engine.config.load import load
+from engine.config.problems import ConfigError
+from engine.logs import open_log_file, set_up_logging
+from engine.paths import default_state_dir
+from engine.runtime import StartError
+from ikeconsole.departure import Departure
+from ikeconsole.exits import Exit, Failure
+from ikeconsole.hosting import Hosted
+from ikeconsole.keeping import Keeper
+from ikeconsole.launch import Parent
+from ikeconsole.locate import config_path
+from ikeconsole.notices import Notice, Notices
+from ikeconsole.terminal import Terminal
+
+
+def host(options: Namespace, terminal: Terminal, parent: Parent) -> int:
+    """Run an engine until it is stopped, its console first beside it; returns the exit code.
+
+    Raises:
+        Failure: the engine cannot start.
+    """
+    try:
+        loaded = load(config_path(options))
+    except ConfigError as error:
+        print("\n".join(error.lines()), file=sys.stderr)
+        return Exit.BAD_CONFIG
+    settings = loaded.config.engine
+    log_file = open_log_file((Path(settings.state_dir) if settings.state_dir else default_state_dir()) / "engine.log")
+    set_up_logging(settings.log_level, log_file)
+    notices = Notices()
+    notices.watch(parent.fileno(), select.POLLIN, Notice.TERMINAL_LOST)
+    hosted = Hosted(loaded, notices.add)
+    hosted.start()
+    try:
+        # While the engine starts: this takes longer.
+        from ikeconsole.app import ConsoleApp
+
+        _wait_until_ready(hosted, notices)
+        app = ConsoleApp(hosted.control_socket, read_only=options.read_only, hosted=hosted)
+        departure = Departure(app, terminal, notices)
+    except BaseException:
+        hosted.stop()
+        raise
+    again = f"ikeconsole -c {options.config}" if options.config else "ikeconsole"
+    return Keeper(hosted, departure, notices, parent, terminal, log_file, again).keep()
+
+
+def _wait_until_ready(hosted: Hosted, notices: Notices) -> None:
+    """Wait for the engine; whoever interrupts that gets no engine, for it carries nothing yet."""
+    notice = notices.next()
+    if notice == Notice.ENGINE_READY:
+        return
+    hosted.stop()
+    match hosted.failure:
+        case None:
+            sys.exit(128 + (notice or 0))
+        case StartError() as error:
+            raise Failure(Exit.NO_RIGHT, str(error))
+        case error:
+            raise Failure(Exit.FAILED, f"the engine broke as it started: {hosted.reason}") from error
