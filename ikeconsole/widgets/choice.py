@@ -19,10 +19,13 @@ class Reading(Static, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__(markup=False)
+        self._shown = ""
 
     def show(self, text: str) -> None:
         """Show this value."""
-        self.update(text)
+        if text != self._shown:
+            self._shown = text
+            self.update(text, layout=False)
 
 
 class Choice(Static, can_focus=True):
@@ -55,8 +58,9 @@ class Choice(Static, can_focus=True):
 
     def show(self, value: str) -> None:
         """Show this one."""
-        self.value = value
-        self.update(Content.assemble(("‹ ", "dim"), value, (" ›", "dim")))
+        if value != self.value:
+            self.value = value
+            self.update(Content.assemble(("‹ ", "dim"), value, (" ›", "dim")), layout=False)
 
     def action_step(self, steps: int) -> None:
         """The next or previous one, in a ring."""

@@ -39,11 +39,15 @@ class EntryGrid(Grid[Entry]):
             empty=" No real server yet: press n to add one.",
             id="entries",
         )
+        self._height = 0
 
     def show(self, rows: Sequence[Entry], *, offset: int = 0, total: int | None = None) -> None:
         """Show these real servers."""
         super().show(rows, offset=offset, total=total)
-        self.styles.height = max(2, len(rows)) + 1
+        height = max(2, len(rows)) + 1
+        if height != self._height:
+            self._height = height
+            self.styles.height = height
 
     def action_cursor_up(self) -> None:
         """One row up, or to the field before."""

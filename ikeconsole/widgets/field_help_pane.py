@@ -30,9 +30,9 @@ class FieldHelpPane(Static):
         parts: list[Content] = [name, Content.styled(f"  {default}" if default else "", "dim")]
         choices = CHOICES.get(key, {})
         if not wide:
-            self.update(Content.assemble(*parts, "  ", HELP.get(key, "")))
+            self.update(Content.assemble(*parts, "  ", HELP.get(key, "")), layout=False)
             return
         lines = [Content.assemble(*parts), Content(""), Content(HELP.get(key, ""))]
         for choice, meaning in choices.items():
             lines += [Content(""), Content.styled(choice, "$text-accent"), Content(f"  {meaning}")]
-        self.update(Content("\n").join(lines))
+        self.update(Content("\n").join(lines), layout=False)

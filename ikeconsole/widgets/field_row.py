@@ -84,8 +84,8 @@ class FieldRow(Vertical):
         drawn = (CHANGED_MARK if changed else " ", note, problem)
         if drawn != self._drawn:
             self._drawn = drawn
-            self._label.update(f"{drawn[0]} {field.label}")
-            self._note.update(note)
+            self._label.update(f"{drawn[0]} {field.label}", layout=False)
+            self._note.update(note, layout=False)
             self._problem.update(f"  ▲ {printable(problem)}")
             self._problem.display = bool(problem)
             self.set_class(changed, "changed")

@@ -1,4 +1,4 @@
-"""How something went over the last hour."""
+"""How something went lately."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ from ikeconsole.widgets.bar import Bar
 class Plot(Bar):
     """A title and a plot as large as the widget: an area, and a line over it if there are values for one."""
 
-    def __init__(self, title: str, *, span: int, span_words: str, least_top: float, id: str) -> None:
+    def __init__(self, title: str, *, least_top: float, id: str) -> None:
         super().__init__()
         self.id = id
         self._title = title
-        self._span = span
-        self._span_words = span_words
+        self._span = 1
+        self._span_words = ""
         self._least_top = least_top
         self._area: Sequence[float] = ()
         self._line: Sequence[float] = ()
         self._styles = TERMINAL
 
-    def tell(self, area: Sequence[float], line: Sequence[float], styles: StateStyles) -> None:
-        """Show these values from now on, the newest last."""
-        if (area, line, styles) != (self._area, self._line, self._styles):
-            self._area, self._line, self._styles = area, line, styles
-            self.show()
+    def tell(
+        self, area: Sequence[float], line: Sequence[float], *, span: int, span_words: str, styles: StateStyles
+    ) -> None:
+        """Show these values from now on, the newest last; the width stands for `span` of them, named `span_words`."""
+        self._area, self._line, self._styles = area, line, styles
+        self._span, self._span_words = span, span_words
+        self.show()
 
     def line(self, width: int) -> Content:
         """All its lines."""

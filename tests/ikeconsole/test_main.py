@@ -53,6 +53,7 @@ def ask(engine: ServedEngine, *arguments: str) -> int:
         (["sessions"], "198.51.100.7:61022"),
         (["events"], "rras-2 set to drain by alice"),
         (["explain", "198.51.100.7"], "a new session would go to rras-1"),
+        (["pins"], "198.51.100.40/32"),
         (["config", "show"], 'name = "always-on-vpn"'),
         (["config", "diff"], "+weight = 50"),
         (["config", "history"], "rras-2 state enabled -> drain"),
@@ -72,7 +73,11 @@ def test_a_looking_command_prints_what_it_asked_for(
         (["drain", "always-on-vpn/rras-2"], ("set_server", "always-on-vpn", "rras-2", "drain", None)),
         (["disable", "always-on-vpn/rras-2"], ("set_server", "always-on-vpn", "rras-2", "disabled", None)),
         (["weight", "always-on-vpn/rras-2", "0"], ("set_server", "always-on-vpn", "rras-2", None, 0)),
-        (["clear", "198.51.100.0/24"], ("clear", "198.51.100.0/24")),
+        (["clear", "198.51.100.0/24"], ("clear", "198.51.100.0/24", None)),
+        (["clear", "--session", "4711"], ("clear", "", 4711)),
+        (["pin", "198.51.100.7", "rras-1"], ("pin", "198.51.100.7", "rras-1")),
+        (["unpin", "198.51.100.7"], ("unpin", "198.51.100.7")),
+        (["probe", "always-on-vpn/rras-1"], ("probe_now", "always-on-vpn", "rras-1")),
         (["move", "198.51.100.7", "rras-1"], ("move", "198.51.100.7", "rras-1")),
         (["reload"], ("reload",)),
         (["config", "undo"], ("undo",)),
@@ -110,6 +115,23 @@ def test_json_events_are_one_a_line(engine: ServedEngine, capsys: pytest.Capture
     assert [json.loads(line)["number"] for line in lines] == [2, 3]
 
 
+@pytest.mark.parametrize(
+    ("options", "numbers"),
+    [
+        ("--severity notice", [1, 2]),
+        ("--kind server-down", [1]),
+        ("--server rras-2", [2]),
+        ("--client 198.51.100.7", [3]),
+        ("--kind server-down --server rras-2", []),
+    ],
+)
+def test_events_can_be_picked(
+    engine: ServedEngine, capsys: pytest.CaptureFixture[str], options: str, numbers: list[int]
+) -> None:
+    assert ask(engine, "events", "--json", *options.split()) == Exit.OK
+    assert [json.loads(line)["number"] for line in capsys.readouterr().out.splitlines()] == numbers
+
+
 def test_session_options_become_the_query(engine: ServedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     sessions = engine.api.sessions
@@ -120,11 +142,11 @@ def test_session_options_become_the_query(engine: ServedEngine, monkeypatch: pyt
 
     monkeypatch.setattr(engine.api, "sessions", noted)
     options = "--client 198.51.100.0/24 --server rras-2 --service always-on-vpn --spi 0xAB --phase auth "
-    options += "--sort=-idle --limit 5 --offset 7"
+    options += "--sort=-idle --limit 5 --offset 7 why:spi !pinned"
     assert ask(engine, "sessions", *options.split()) == Exit.OK
     query = asked[0]
     assert (query.client, query.server, query.service) == ("198.51.100.0/24", "rras-2", "always-on-vpn")
-    assert (query.spi, query.phase) == ("ab", "AUTH")
+    assert (query.spi, query.phase, query.filter) == ("ab", "auth", "why:spi !pinned")
     assert (query.sort, query.descending, query.limit, query.offset) == ("idle", True, 5, 7)
 
 
@@ -134,6 +156,10 @@ def test_session_options_become_the_query(engine: ServedEngine, monkeypatch: pyt
         ["dance"],
         ["drain"],
         ["drain", "rras-2"],
+        ["probe", "rras-2"],
+        ["clear"],
+        ["clear", "198.51.100.7", "--session", "4711"],
+        ["pin", "198.51.100.7"],
         ["weight", "a/b", "-1"],
         ["weight", "a/b", "heavy"],
         ["config"],

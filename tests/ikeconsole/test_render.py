@@ -10,10 +10,9 @@ from textwrap import dedent
 import msgspec
 import pytest
 from fake_engine import (
-    ALWAYS_ON,
     EVENTS,
     EXPLANATION,
-    PARTNERS,
+    PIN,
     REVISION,
     ROWS,
     RRAS_1,
@@ -27,16 +26,18 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from engine.control.records import SessionPage, SourceUse
+from engine.control.records import Alarm, SessionPage, SourceUse
 from ikeconsole.render.columns import Column, printable, table
 from ikeconsole.render.events import event_line
 from ikeconsole.render.explanation import explained
 from ikeconsole.render.history import history
+from ikeconsole.render.numbers import rate
+from ikeconsole.render.pins import pins
 from ikeconsole.render.servers import servers
 from ikeconsole.render.services import services
 from ikeconsole.render.sessions import sessions
 from ikeconsole.render.states import server_state
-from ikeconsole.render.status import share_bar, status
+from ikeconsole.render.status import status
 
 PAGE = SessionPage(total=1292, matched=601, offset=100, rows=ROWS)
 
@@ -65,15 +66,23 @@ def test_status_on_80_columns() -> None:
     assert drawn(status(STATUS, 80)) == expected(
         """
         vpn-edge-1  1 292 sessions, 3 half-open  up 9d1h  ikeconsole 0.1.0 pid 4711
-        ▲ always-on-vpn/rras-3 down 2m14s: no answer to IKE probe, ping answers
+        ▲ always-on-vpn/rras-3 is down: no answer to IKE probe, ping answers; its
+          clients go to other servers (2m14s)
+          → see that its IKE service runs and that UDP 500 from this machine reaches
+            10.0.0.13; `ikeconsole disable always-on-vpn/rras-3` if it is to stay away
+        ▲ partners/sswan-1: 80 sessions come from the one address 10.0.9.1: the server
+          may refuse further clients (error 809) (2h01m)
+          → add snat_addresses, or use source = "transparent"; else raise the limit on
+            the server: Windows IkeNumEstablishedForInitialQuery (then restart IKEEXT),
+            strongSwan cookie_threshold and block_threshold
 
-        SERVICE / SERVER  STATE        SESS  HALF   NEW    IN   OUT  SHARE
-        always-on-vpn     ▲ degraded   1204     3  4.2k  412M  1.1G
-        · rras-1          ● up          603     1  2.2k  210M  560M   50% █████|
-        · rras-2          ◐ drain       601     2  2.0k  202M  540M   50% █████|
-        · rras-3          ○ down          0     0     0     0     0    0%
-        partners          ● up           88     0   301   12M   30M
-        · sswan-1         ● up           88     0   301   12M   30M  100% █████████|
+        SERVICE / SERVER STATE       SESS HALF NEW/s IN b/s OUT b/s SHARE
+        always-on-vpn    ▲ degraded  1204    3   2.1   412M    1.1G
+        · rras-1         ● up         603    1   2.1   210M    560M  50% █████|
+        · rras-2         ◐ drain      601    2     0   202M    540M  50% █████|
+        · rras-3         ○ down         0    0     0      0       0   0%
+        partners         ● up          88    0   0.1    12M     30M
+        · sswan-1        ● up          88    0   0.1    12M     30M 100% █████████|
 
         fast path off: libbpf.so.1 was not found
         table 0.6 %   sockets 2.2 %   flows 2 580   memory 71MB
@@ -180,36 +189,32 @@ def test_a_state_reads_without_colour(admin_state: str, health: str, text: str) 
     assert server_state(server).plain == text
 
 
-def test_a_disabled_server_raises_no_alarm() -> None:
-    off = msgspec.structs.replace(RRAS_3, admin_state="disabled")
-    service = msgspec.structs.replace(ALWAYS_ON, state="up", servers=[off])
-    assert "▲" not in drawn(status(msgspec.structs.replace(STATUS, services=[service]), 80))
+def test_what_the_engine_finds_wrong_is_shown_with_what_to_do() -> None:
+    alarm = Alarm(
+        kind="config-changed",
+        severity="warning",
+        since_at=STATUS.now_at - 41,
+        text="config.toml was changed\x1b[2J",
+        remedy="`ikeconsole reload`",
+        place="configuration",
+    )
+    page = drawn(status(msgspec.structs.replace(STATUS, alarms=[alarm]), 80))
+    assert "▲ config.toml was changed\N{REPLACEMENT CHARACTER}[2J (41s)\n  → `ikeconsole reload`\n" in page
+    assert page.count("→") == 1
 
 
-def test_a_service_without_servers_to_give_says_so() -> None:
-    service = msgspec.structs.replace(ALWAYS_ON, state="down")
-    page = drawn(status(msgspec.structs.replace(STATUS, services=[service, PARTNERS]), 80))
-    assert "▲ always-on-vpn: no real server takes new sessions" in page
+def test_an_engine_without_alarms_shows_none() -> None:
+    assert "→" not in drawn(status(msgspec.structs.replace(STATUS, alarms=[]), 80))
 
 
 @pytest.mark.parametrize(
-    ("share", "weighted", "bar"),
-    [
-        (0.0, 0.5, "     |    "),
-        (0.35, 0.35, "███|      "),
-        (0.8, 0.3, "███|████  "),
-        (1.0, 1.0, "█████████|"),
-        (0.0, 0.0, "          "),
-        (0.44, 0.0, "████▍     "),
-    ],
+    ("per_second", "text"),
+    [(0.0, "0"), (0.01, "<0.1"), (0.05, "0.1"), (2.12, "2.1"), (9.96, "10"), (1234.0, "1.2k")],
 )
-def test_the_tick_of_a_share_bar_stands_at_the_weighted_share(share: float, weighted: float, bar: str) -> None:
-    assert share_bar(share, weighted) == bar
-
-
-@given(st.floats(0, 1), st.floats(0, 1))
-def test_a_share_bar_is_always_ten_cells(share: float, weighted: float) -> None:
-    assert cell_len(share_bar(share, weighted)) == 10
+def test_a_rate_keeps_a_digit_where_it_is_small_and_never_hides_that_something_happens(
+    per_second: float, text: str
+) -> None:
+    assert rate(per_second) == text
 
 
 def test_empty_tables_say_what_to_do_or_what_was_asked() -> None:
@@ -266,3 +271,19 @@ def test_what_gave_way_is_shown_with_what_to_do() -> None:
     assert "7 half-open or sleeping sessions gave way" in page
     assert "9 sockets taken back" in page
     assert "raise the file limit" in page
+
+
+def test_a_pinned_client_is_marked() -> None:
+    """In the list of sessions, in the explanation, and in the list of pins."""
+    row = msgspec.structs.replace(ROWS[0], pinned=True)
+    page = drawn(sessions(msgspec.structs.replace(PAGE, rows=[row]), 100), 100)
+    assert page.splitlines()[1].endswith(" pinned")
+    told = drawn(explained(msgspec.structs.replace(EXPLANATION, persistence=PIN)), 120)
+    assert "persist  198.51.100.40/32 → rras-1, pinned" in told
+    assert drawn(pins([PIN], 80)) == expected(
+        """
+        CLIENT            SERVICE/SERVER
+        198.51.100.40/32  always-on-vpn/rras-1
+        """
+    )
+    assert "ikeconsole pin ADDR SERVER" in drawn(pins([], 80))

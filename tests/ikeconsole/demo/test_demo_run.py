@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from pty_shell import Shell, alive, shell, status, until
 
 from engine.control.records import EngineStatus
 from engine.net.sockets import BindError, listener
@@ -29,7 +28,7 @@ PATIENCE_S = 20.0
 
 @contextmanager
 def demo(directory: Path, terminal: int | None = None) -> Iterator[subprocess.Popen[str]]:
-    """The demo as a process with a controlling terminal or none; its temporary files go below a directory of ours."""
+    """The demo where no console can be shown; its temporary files go below a directory of ours."""
     process = subprocess.Popen(
         [sys.executable, "-m", "ikeconsole", "demo"],
         stdin=terminal,
@@ -37,8 +36,7 @@ def demo(directory: Path, terminal: int | None = None) -> Iterator[subprocess.Po
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=None if terminal is None else take_terminal,
-        env={**os.environ, "TMPDIR": str(directory), "TERM": "xterm"},
+        env={**os.environ, "TMPDIR": str(directory), "TERM": "dumb"},
         cwd=Path(__file__).parents[3],
     )
     try:
@@ -48,8 +46,16 @@ def demo(directory: Path, terminal: int | None = None) -> Iterator[subprocess.Po
         process.communicate()
 
 
-def take_terminal() -> None:
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+@contextmanager
+def demo_console(directory: Path, *, real: bool = False, **environment: str) -> Iterator[Shell]:
+    """The demo on a terminal, its console a stand-in unless `real`."""
+    ours = {"TMPDIR": str(directory), "XDG_CONFIG_HOME": str(directory / "preferences")}
+    with shell("demo", real=real, **ours, **environment) as terminal:
+        yield terminal
+
+
+def left_behind(directory: Path) -> list[Path]:
+    return list(directory.glob("ikeconsole-demo-*"))
 
 
 def layout_in(directory: Path) -> Layout:
@@ -83,7 +89,7 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_lost_terminal_ends_it_and_it_cleans_up(tmp_path: Path) -> None:
+def test_a_lost_terminal_that_shows_no_console_ends_it_and_it_cleans_up(tmp_path: Path) -> None:
     ours, theirs = os.openpty()
     with demo(tmp_path, terminal=theirs) as process:
         os.close(theirs)
@@ -93,6 +99,67 @@ def test_a_lost_terminal_ends_it_and_it_cleans_up(tmp_path: Path) -> None:
         os.close(ours)
         process.wait(timeout=PATIENCE_S)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_console_shows_traffic_and_a_failure_obeys_keys_and_leaves_nothing(tmp_path: Path) -> None:
+    with demo_console(tmp_path, real=True) as terminal:
+        terminal.until("SERVICE")
+        terminal.until("A simulation")
+        (directory,) = left_behind(tmp_path)
+        began_s = time.monotonic()
+        terminal.until("is down: no answer")
+        assert time.monotonic() - began_s < 12
+        engine = status(directory / "control.sock")
+        terminal.pid = engine.pid
+        assert engine.sessions > 20
+        assert min(engine.rates.bytes_in, engine.rates.bytes_out) > 1000
+        terminal.type("2")
+        terminal.until("CLIENT")
+        terminal.until("127.0.100.")
+        terminal.type("q")
+        assert terminal.left() == Exit.OK
+        assert not alive(terminal.pid)
+    assert left_behind(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_console_and_all_else(tmp_path: Path, number: signal.Signals) -> None:
+    with demo_console(tmp_path) as terminal:
+        assert "hosted=False" in terminal.shown()
+        os.kill(terminal.pid, number)
+        assert terminal.left() == Exit.OK
+    assert left_behind(tmp_path) == []
+
+
+def test_a_lost_terminal_ends_the_console_and_all_else(tmp_path: Path) -> None:
+    with demo_console(tmp_path) as terminal:
+        terminal.shown()
+        terminal.hang_up()
+        until(lambda: not alive(terminal.pid))
+    assert left_behind(tmp_path) == []
+
+
+def test_a_console_that_hangs_ends_with_a_signal_all_the_same(tmp_path: Path) -> None:
+    with demo_console(tmp_path, STANDIN_DEADLINE_S="0.5") as terminal:
+        terminal.shown()
+        (directory,) = left_behind(tmp_path)
+        terminal.type("h")
+        until(lambda: "HANGING" in directory.joinpath("log").read_text())
+        os.kill(terminal.pid, signal.SIGTERM)
+        until(lambda: not alive(terminal.pid))
+    assert left_behind(tmp_path) == []
+
+
+def test_a_console_that_breaks_leaves_the_log_and_the_terminal_says_where(tmp_path: Path) -> None:
+    with demo_console(tmp_path) as terminal:
+        terminal.shown()
+        terminal.type("x")
+        assert terminal.left() == Exit.FAILED
+        (directory,) = left_behind(tmp_path)
+        assert f"the log says why: {directory}/log".encode() in terminal.output
+        assert b"ZeroDivisionError" not in terminal.output
+        assert "ZeroDivisionError: a screen broke" in directory.joinpath("log").read_text()
+        assert not alive(terminal.pid)
 
 
 def test_clients_are_balanced_and_talk(tmp_path: Path) -> None:
