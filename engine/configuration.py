@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -143,13 +143,7 @@ class Configuration:
             on_disk = await trio.to_thread.run_sync(read_text, self.path)
         except ConfigError as error:
             on_disk = "\n".join(error.lines()) + "\n"
-        changed = difference(self.loaded.text, on_disk, "running", "on disk")
-        return ConfigState(
-            path=str(self.path),
-            text=dump(self.loaded.config),
-            on_disk_differs=bool(changed),
-            difference=changed,
-        )
+        return await trio.to_thread.run_sync(_state, self.loaded, on_disk)
 
     async def revisions(self, limit: int) -> list[Revision]:
         """Saved revisions, newest first; raises Refused."""
@@ -157,19 +151,7 @@ class Configuration:
             kept = await trio.to_thread.run_sync(self._history.list, limit + 1)
         except HistoryError as error:
             raise Refused("failed", str(error)) from error
-        before = [*kept[1:], None]
-        return [
-            Revision(
-                number=revision.number,
-                at=revision.at,
-                author=revision.author,
-                summary=revision.summary,
-                difference=difference(
-                    earlier.text if earlier else "", revision.text, "before", f"revision {revision.number}"
-                ),
-            )
-            for revision, earlier in list(zip(kept, before, strict=True))[:limit]
-        ]
+        return await trio.to_thread.run_sync(_revisions, kept, limit)
 
     async def _plan(self, draft: Draft, name: str) -> Plan:
         try:
@@ -177,7 +159,8 @@ class Configuration:
         except ConfigError as error:
             raise Refused("failed", "the file could not be saved", error.lines()) from error
         if on_disk != self.loaded.text:
-            raise self._changed_on_disk(difference(self.loaded.text, on_disk, "running", "on disk"))
+            changed = await trio.to_thread.run_sync(difference, self.loaded.text, on_disk, "running", "on disk")
+            raise self._changed_on_disk(changed)
         now = live(self._deployment.services.values())
         return await trio.to_thread.run_sync(make_plan, self.loaded, draft, now, name)
 
@@ -207,18 +190,21 @@ class Configuration:
 
     async def _save_and_apply(self, text: str, config: Config, author: str, summary: str) -> Change:
         prepared = await self._prepare(config)
-        try:
-            loaded = await trio.to_thread.run_sync(save, self.loaded, text)
-        except ConflictError as error:
-            await self._deployment.discard(prepared)
-            raise self._changed_on_disk(error.difference) from error
-        except SaveError as error:
-            await self._deployment.discard(prepared)
-            raise Refused("failed", str(error)) from error
-        return await self._commit(loaded, prepared, author, summary)
+        with trio.CancelScope(shield=True):
+            try:
+                loaded = await trio.to_thread.run_sync(save, self.loaded, text)
+            except ConflictError as error:
+                await self._deployment.discard(prepared)
+                raise self._changed_on_disk(error.difference) from error
+            except SaveError as error:
+                await self._deployment.discard(prepared)
+                raise Refused("failed", str(error)) from error
+            return await self._commit(loaded, prepared, author, summary)
 
     async def _put_in_force(self, loaded: Loaded, author: str, summary: str) -> Change:
-        return await self._commit(loaded, await self._prepare(loaded.config), author, summary)
+        prepared = await self._prepare(loaded.config)
+        with trio.CancelScope(shield=True):
+            return await self._commit(loaded, prepared, author, summary)
 
     async def _prepare(self, config: Config) -> Prepared:
         try:
@@ -227,6 +213,7 @@ class Configuration:
             raise self._refuse("the running configuration stays", [str(error)]) from error
 
     async def _commit(self, loaded: Loaded, prepared: Prepared, author: str, summary: str) -> Change:
+        """Put in force what was prepared; callers shield it, for half of it would be worse than waiting for the end."""
         before, self.loaded = self.loaded, loaded
         set_log_level(loaded.config.engine.log_level)
         ended = await self._deployment.commit(prepared)
@@ -254,6 +241,30 @@ class Configuration:
 def _edited(change: Callable[[str], str], loaded: Loaded) -> Draft:
     text = change(loaded.text)
     return Draft(text, parse(text, loaded.path))
+
+
+def _state(loaded: Loaded, on_disk: str) -> ConfigState:
+    changed = difference(loaded.text, on_disk, "running", "on disk")
+    return ConfigState(
+        path=str(loaded.path), text=dump(loaded.config), on_disk_differs=bool(changed), difference=changed
+    )
+
+
+def _revisions(kept: Sequence[KeptRevision], limit: int) -> list[Revision]:
+    """The first `limit` of some revisions, the newest first, each with what it changed in the one before."""
+    before = [*kept[1:], None]
+    return [
+        Revision(
+            number=revision.number,
+            at=revision.at,
+            author=revision.author,
+            summary=revision.summary,
+            difference=difference(
+                earlier.text if earlier else "", revision.text, "before", f"revision {revision.number}"
+            ),
+        )
+        for revision, earlier in list(zip(kept, before, strict=True))[:limit]
+    ]
 
 
 def _difference_since(history: History, base: str, loaded: Loaded) -> list[str]:

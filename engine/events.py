@@ -17,6 +17,8 @@ from engine.wording import count
 EVENTS_KEPT = 10_000
 """Of sessions' events, and as many of all others: a storm of the ones never pushes the others out."""
 UNREAD_EVENTS = 1_000
+MAX_TEXT_CHARACTERS = 2_000
+"""Of one event, such as a refusal that names everything wrong with a file: a thousand events fit into an answer."""
 SESSION_EVENTS_A_SECOND = 200
 """What a feed gets of them at most: each costs the forwarder more time than it takes to note it."""
 
@@ -38,6 +40,8 @@ class EventLog:
         self, severity: str, kind: str, text: str, *, service: str = "", server: str = "", client: str = ""
     ) -> None:
         """Record an event: severity is info, notice, warning or error; kind a slug; text a sentence."""
+        if len(text) > MAX_TEXT_CHARACTERS:
+            text = f"{text[:MAX_TEXT_CHARACTERS]}…"
         event = self._make(severity, kind, text, service, server, client)
         self._others.append(event)
         log.log(_LEVELS[severity], "%s: %s", kind, text)

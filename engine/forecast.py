@@ -45,11 +45,12 @@ class Outlook:
         """The same server as the operator wants it."""
         state = state or AdminState(self.standing.admin_state)
         weight = self.standing.weight if weight is None else weight
-        eased = self.candidate.effective_weight / self.candidate.weight if self.candidate.weight else 1.0
         return replace(
             self,
             standing=msgspec.structs.replace(self.standing, admin_state=state, weight=weight),
-            candidate=msgspec.structs.replace(self.candidate, weight=weight, effective_weight=weight * eased),
+            candidate=msgspec.structs.replace(
+                self.candidate, weight=weight, effective_weight=weight * self.candidate.eased
+            ),
         )
 
 
@@ -173,7 +174,7 @@ class _Change:
     def _taking(self) -> Iterator[str]:
         name = self.after.name
         if not self.before.takes_sessions:
-            eased = self.after.candidate.effective_weight / self.after.candidate.weight
+            eased = self.after.candidate.eased
             slowly = f", at first {100 * eased:.0f} % of its share (slow start)" if eased < 1 else ""
             yield f"{name} takes new sessions at once{slowly}."
         elif self._scheduler in WITHOUT_WEIGHTS:

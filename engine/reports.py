@@ -28,7 +28,7 @@ from engine.sessions.query import is_pinned, path, totals
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
 from engine.sessions.session import Message, Session
-from engine.sessions.steering import ineligible
+from engine.sessions.steering import candidate, ineligible
 from engine.telemetry.telemetry import Telemetry
 from engine.wire.errors import WireError
 from engine.wire.header import exchange_name
@@ -121,6 +121,7 @@ def server_status(
         path="slow",
         flaps=health.flaps(trio.current_time()),
         oldest_session_s=telemetry.oldest_session_s(server),
+        eased=candidate(service, server, trio.current_time()).eased,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,11 @@ _SERVER_CHANGES = (
     Action("probe", "b", "probe", "Probe the server's health now.", changes=True),
 )
 
+_FORM = (
+    Action("apply", "ctrl+s", "apply", "Show what your changes would do, then apply and save them.", changes=True),
+    Action("leave", "escape", "back", "Back to where you came from; changes that are not applied are asked about."),
+)
+
 ACTIONS: dict[str, tuple[Action, ...]] = {
     "console": (
         _place("1", "overview", "Services, real servers, alarms: is it up, and who is hurt?"),
@@ -49,6 +54,7 @@ ACTIONS: dict[str, tuple[Action, ...]] = {
         Action("alarms", "a", "alarms", "Every alarm, what to do about it, and where.", footer=False),
         Action("palette", "colon,ctrl+p", "command", "Any command, in the words of the command line.", footer=False),
         Action("help", "question_mark,f1", "help", "The keys of this screen.", footer=False),
+        Action("about", "i", "about", "Which engine this is, and how to ask it from another terminal.", footer=False),
         Action("reload", "r", "reload", "Apply the configuration file again.", changes=True, footer=False),
         Action("history", "h", "history", "What the configuration was before, and undo.", footer=False),
         Action("pause", "space", "pause", "Stop and resume refreshing.", footer=False),
@@ -69,7 +75,7 @@ ACTIONS: dict[str, tuple[Action, ...]] = {
     "overview": _SERVER_CHANGES,
     "sessions": (
         Action("filter", "slash", "filter", "Show only the sessions that a line of conditions describes."),
-        Action("clear", "c", "clear", "Forget the client: its sessions end.", changes=True),
+        Action("clear", "c", "clear", "Forget the client, or one session of it: they end.", changes=True),
         Action("move", "m", "move", "Send the client to another real server.", changes=True),
         Action("pin", "p", "pin", "Bind the client to its real server, or let it go again.", changes=True),
         Action("copy", "y", "copy", "Copy the session's client and SPIs to your clipboard."),
@@ -77,8 +83,16 @@ ACTIONS: dict[str, tuple[Action, ...]] = {
         Action("sort", "s", "sort", "Sort by the next column."),
         Action("reverse", "S", "reverse", "Turn the order round."),
     ),
+    "session_filter": (
+        Action("complete(1)", "tab", "complete", "Finish the word, or try the next that it could become."),
+        Action("complete(-1)", "shift+tab", "back", "Try the word before.", footer=False),
+        Action("recall(-1)", "up", "earlier", "The filter line before."),
+        Action("recall(1)", "down", "later", "The filter line after.", footer=False),
+        Action("submit", "enter", "keep", "Go back to the list, filtered so."),
+        Action("leave", "escape", "as it was", "Go back to the list as it was before."),
+    ),
     "session": (
-        Action("clear", "c", "clear", "Forget this session: it ends.", changes=True),
+        Action("clear", "c", "clear", "Forget this session, or its client: they end.", changes=True),
         Action("move", "m", "move", "Send the client to another real server.", changes=True),
         Action("pin", "p", "pin", "Bind the client to its real server, or let it go again.", changes=True),
         Action("copy", "y", "copy", "Copy client, server and SPIs to your clipboard."),
@@ -95,23 +109,28 @@ ACTIONS: dict[str, tuple[Action, ...]] = {
     "services": (
         Action("add", "n", "new", "Add a service.", changes=True),
         Action("clone", "c", "clone", "Add a service like this one.", changes=True),
-        Action("remove", "delete,D", "remove", "Remove the service.", changes=True),
+        Action("remove", "D,delete", "remove", "Remove the service.", changes=True),
+        Action("engine", "E", "engine settings", "The settings that concern the whole engine."),
     ),
-    "service": (),
+    "form": _FORM,
+    "service": (
+        Action("add", "n", "new", "Add a real server.", changes=True),
+        Action("clone", "c", "clone", "Add a real server like this one.", changes=True),
+        Action("remove", "D,delete", "remove", "Take the real server out.", changes=True),
+        *_FORM,
+    ),
     "events": (
         Action("filter", "slash", "filter", "Show only the events that have these words."),
         Action("follow", "f", "follow", "Stay at the newest event, or stop doing so."),
         Action("severity", "s", "severity", "Hide the less important events."),
-        Action("place", "enter", "go there", "Open the session or server concerned."),
+        Action("place", "o", "go there", "Open the session or server concerned (so does Enter)."),
     ),
-    "history": (
-        Action("undo", "u", "undo", "Return to the configuration before the last change.", changes=True),
-    ),
+    "history": (Action("undo", "u", "undo", "Return to the configuration before the last change.", changes=True),),
 }
 """By the place where they are offered."""
 
 
-def bindings(place: str) -> list[Binding]:
+def bindings(place: str) -> list[BindingType]:
     """What Textual binds in a place."""
     return [
         Binding(action.keys, action.name, action.title, show=action.footer, tooltip=action.help)

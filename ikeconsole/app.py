@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from textual import work
 from textual.app import App
+from textual.screen import Screen
 from textual.theme import Theme
 from textual.timer import Timer
 
@@ -16,12 +21,19 @@ from engine.control import calls
 from engine.control.api import Refused
 from engine.control.records import Alarm
 from ikeconsole.actions import bindings, find
+from ikeconsole.applying import reload
 from ikeconsole.client import EngineUnreachable
+from ikeconsole.command_line import command_line
+from ikeconsole.dialogs.about import About
+from ikeconsole.dialogs.alarms import Alarms
+from ikeconsole.dialogs.confirm import Confirm
 from ikeconsole.dialogs.help import Help
 from ikeconsole.dialogs.quit import STOP, Quit
 from ikeconsole.link import Link, SocketLink
+from ikeconsole.navigation import open_alarm
 from ikeconsole.preferences import RememberedPreferences
 from ikeconsole.render.states import StateStyles
+from ikeconsole.screens.history import History
 from ikeconsole.screens.place import Place
 from ikeconsole.screens.places import ROOTS
 from ikeconsole.screens.theme_picker import ThemePicker
@@ -51,7 +63,7 @@ class ConsoleApp(App[None]):
     TITLE = "ikeconsole"
     CSS_PATH: ClassVar = sorted(_STYLES.glob("*.tcss"))
     BINDINGS = bindings("console")
-    MODES: ClassVar = ROOTS
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {**ROOTS}
     DEFAULT_MODE = "overview"
     ENABLE_COMMAND_PALETTE = False
 
@@ -68,6 +80,7 @@ class ConsoleApp(App[None]):
         self.preferences = preferences or RememberedPreferences()
         self._theme_problems = register_themes(self)
         self.theme = known_theme(self, self.preferences.chosen.theme)
+        self.socket = socket
         self.link: Link = link or SocketLink(socket)
         self.hosted = hosted
         """The engine that runs in this process, if one does."""
@@ -123,6 +136,7 @@ class ConsoleApp(App[None]):
     def on_mount(self) -> None:
         """Begin to look."""
         self._event_loop = asyncio.get_running_loop()
+        self._state_styles = state_styles(self.current_theme)
         self.theme_changed_signal.subscribe(self, self._wear)
         for problem in filter(None, [self.preferences.problem, *self._theme_problems]):
             self.notify(str(problem), title="left out", severity="warning", timeout=10, markup=False)
@@ -156,9 +170,9 @@ class ConsoleApp(App[None]):
         self._refresh_frame()
 
     async def go_to(self, name: str) -> None:
-        """Leave everything that was opened and go to one of the five places."""
+        """Leave everything that was opened there and go to one of the five places, or to unsaved work in it."""
         await self.switch_mode(name)
-        while len(self.screen_stack) > 1:
+        while len(self.screen_stack) > 1 and not _unsaved(self.screen):
             await self.pop_screen()
         self._refresh_frame()
 
@@ -170,6 +184,16 @@ class ConsoleApp(App[None]):
         """Leave the present place for the one before."""
         if len(self.screen_stack) > 1:
             await self.pop_screen()
+
+    @work(exclusive=True, group="reload")
+    async def action_reload(self) -> None:
+        """Show how the configuration file differs from what runs, then apply it."""
+        await reload(self)
+
+    def action_history(self) -> None:
+        """What the configuration was before."""
+        if not isinstance(self.screen, History):
+            self.push_screen(History())
 
     def action_pause(self) -> None:
         """Stop and resume refreshing."""
@@ -184,9 +208,31 @@ class ConsoleApp(App[None]):
         """Refresh less often."""
         self._choose_interval(min((s for s in REFRESH_CHOICES_S if s > self.refresh_s), default=REFRESH_CHOICES_S[-1]))
 
+    def action_alarms(self) -> None:
+        """Every alarm, and from there to what it is about."""
+        if self.open_alarms:
+            self.push_screen(Alarms(), self._go_to_alarm)
+        else:
+            self.notify("There is no alarm.", markup=False)
+
     async def action_theme(self) -> None:
         """Choose other colours."""
         self.push_screen(ThemePicker(self._theme_problems), self._remember_theme)
+
+    def action_palette(self) -> None:
+        """Any command, in the words of the command line."""
+        self.open_palette("")
+
+    def open_palette(self, beginning: str) -> None:
+        """Let the operator type a command, of which the beginning may stand there already."""
+        from ikeconsole.palette import Palette
+
+        self.push_screen(Palette(beginning))
+
+    def choose_theme(self, name: str) -> None:
+        """Wear a theme from now on."""
+        self.theme = name
+        self._remember_theme(name)
 
     def action_help(self) -> None:
         """The keys of the place in front."""
@@ -194,17 +240,17 @@ class ConsoleApp(App[None]):
         if place is not None:
             self.push_screen(Help(place.PLACE, has_grid=bool(place.query(Grid)), read_only=self.read_only))
 
-    async def action_help_quit(self) -> None:
+    def action_about(self) -> None:
+        """Which engine this is."""
+        self.push_screen(About(self.snapshot, command_line(sys.argv[0], self.socket)))
+
+    def action_help_quit(self) -> None:
         """Ctrl+C leaves as the other keys do."""
-        await self.action_quit()
+        self._ask_to_leave()
 
     async def action_quit(self) -> None:
-        """Leave the console; a hosted engine with sessions goes on or stops, as the operator says."""
-        sessions = self.snapshot.status.sessions if self.snapshot else 0
-        if self.hosted is not None and sessions and self.lost is None:
-            self.push_screen(Quit(sessions), self._leave)
-        else:
-            self._leave(STOP if self.hosted is not None else "")
+        """Leave the console."""
+        self._ask_to_leave()
 
     def leave_soon(self) -> None:
         """Leave without asking; may be called from a signal handler or another thread."""
@@ -261,10 +307,38 @@ class ConsoleApp(App[None]):
         self._set_interval()
         self._remember(self.preferences.choose(refresh_s=refresh_s))
 
+    def _ask_to_leave(self) -> None:
+        """Ask about unsaved work first."""
+        screens: list[Screen[Any]] = []
+        for mode in ROOTS:
+            with suppress(KeyError):  # a place that was not opened yet has no screens
+                screens += self.get_screen_stack(mode)
+        if any(map(_unsaved, screens)):
+            lines = ["A form has changes that were not applied: they are lost when you leave."]
+            self.push_screen(Confirm("Leave with unsaved changes?", lines, "Leave"), self._leave_unsaved)
+        else:
+            self._ask_about_engine()
+
+    def _leave_unsaved(self, sure: bool | None) -> None:
+        if sure:
+            self._ask_about_engine()
+
+    def _ask_about_engine(self) -> None:
+        """A hosted engine with sessions goes on or stops, as the operator says."""
+        sessions = self.snapshot.status.sessions if self.snapshot else 0
+        if self.hosted is not None and sessions and self.lost is None:
+            self.push_screen(Quit(sessions), self._leave)
+        else:
+            self._leave(STOP if self.hosted is not None else "")
+
     def _leave(self, choice: str | None) -> None:
         if choice or self.hosted is None:
             self.quit_choice = choice or ""
             self.exit()
+
+    async def _go_to_alarm(self, alarm: Alarm | None) -> None:
+        if alarm is not None:
+            await open_alarm(self, alarm)
 
     def _remember_theme(self, name: str | None) -> None:
         if name is not None:
@@ -283,6 +357,10 @@ class ConsoleApp(App[None]):
             self._timer.stop()
         self._timer = None if self.paused else self.set_interval(self.refresh_s, self.look_soon)
         self._refresh_frame()
+
+
+def _unsaved(screen: Screen[Any]) -> bool:
+    return isinstance(screen, Place) and screen.unsaved
 
 
 def _identity(alarm: Alarm) -> tuple[str, str, str, float]:

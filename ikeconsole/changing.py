@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from engine.control.api import Refused
 from engine.control.calls import Call
@@ -14,15 +15,24 @@ from ikeconsole.dialogs.message import Message
 if TYPE_CHECKING:
     from ikeconsole.app import ConsoleApp
 
+R = TypeVar("R")
+
 
 async def confirm_and_do(
-    app: ConsoleApp, call: Call[Change], *, title: str, verb: str, preview: Call[Effect] | None = None
+    app: ConsoleApp,
+    call: Call[Change],
+    *,
+    title: str,
+    verb: str,
+    preview: Call[Effect] | None = None,
+    lines: Sequence[str] = (),
 ) -> Change | None:
-    """Confirm a change by its effect and make it; None: it was not made, and the operator knows.
+    """Confirm a change and make it; None: it was not made, and the operator knows.
+
+    What the change would do is said by the engine, asked for a preview, or else by `lines`.
 
     Runs in a worker, as it waits for the operator.
     """
-    lines: list[str] = []
     if preview is not None:
         effect = await ask(app, preview, f"{verb}: not possible")
         if effect is None:
@@ -42,7 +52,7 @@ async def do(app: ConsoleApp, call: Call[Change], failed: str) -> Change | None:
     return change
 
 
-async def ask(app: ConsoleApp, call: Call[Any], failed: str) -> Any:
+async def ask(app: ConsoleApp, call: Call[R], failed: str) -> R | None:
     """The engine's answer, or None after the operator was told, under the title `failed`, why there is none."""
     try:
         return await app.link.ask(call)

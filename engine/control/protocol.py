@@ -13,8 +13,12 @@ from engine.control.records import Event
 PROTOCOL = 1
 """Version of the calls and records; raised when an old client would misread a new engine."""
 
-MAX_MESSAGE_BYTES = 1 << 20
-"""Longest line either side accepts, newline included."""
+MAX_MESSAGE_BYTES = 8 << 20
+"""Longest line either side accepts, newline included: room for the status of some ten thousand real servers."""
+
+MAX_DETAILS = 1_000
+MAX_TEXT_CHARACTERS = 500
+"""What is left of a refusal that would be too long: so many lines of details, each of so many characters at most."""
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -159,19 +163,33 @@ def encode_result(request_id: int | str, result: object) -> bytes:
 
 
 def encode_error(request_id: int | str | None, error: MessageError | Refused) -> bytes:
-    """The line that refuses a request; without an id when the request could not be read."""
+    """The line that refuses a request, cut where it would be too long; without an id when that could not be read."""
     match error:
         case Refused():
             code = REFUSED_CODES.get(error.kind, INTERNAL_ERROR)
             data = ErrorData(kind=error.kind, details=error.details)
         case MessageError():
             code, data = error.code, ErrorData()
-    return _line(_Error(id=request_id, error=ErrorObject(code=code, message=error.message, data=data)))
+    line = _line(_Error(id=request_id, error=ErrorObject(code=code, message=error.message, data=data)))
+    if len(line) <= MAX_MESSAGE_BYTES:
+        return line
+    cut = ErrorObject(code=code, message=_shortened(error.message), data=ErrorData(data.kind, _first(data.details)))
+    return _line(_Error(id=request_id, error=cut))
 
 
 def encode_event(event: Event) -> bytes:
     """The line that tells a subscriber of an event."""
     return _line(_Notification(method="event", params=event))
+
+
+def _first(details: list[str]) -> list[str]:
+    more = len(details) - MAX_DETAILS
+    first = [_shortened(line) for line in details[:MAX_DETAILS]]
+    return [*first, f"… and {more} more lines"] if more > 0 else first
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MAX_TEXT_CHARACTERS else f"{text[:MAX_TEXT_CHARACTERS]}…"
 
 
 def _line(message: msgspec.Struct) -> bytes:

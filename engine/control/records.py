@@ -91,6 +91,8 @@ class ServerStatus(Record, frozen=True):
     """Changes between up and down in the last five minutes."""
     oldest_session_s: float | None = None
     """Age of its oldest session."""
+    eased: float = 1.0
+    """Part of its weight that counts so far, 0..1: below 1 while it is in slow start."""
 
 
 class ServiceStatus(Record, frozen=True):

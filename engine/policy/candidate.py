@@ -22,6 +22,11 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     agent_load: int | None
     """0 idle to 100 overloaded, 101 down, 102 disabled; None: the agent has not answered."""
 
+    @property
+    def eased(self) -> float:
+        """Part of its weight that counts so far, 0..1: below 1 while it is in slow start."""
+        return self.effective_weight / self.weight if self.weight else 1.0
+
 
 def weighted(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Those that take new sessions at all: weight above 0, in the order given."""

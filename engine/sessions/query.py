@@ -22,6 +22,9 @@ Test = Callable[[Session, float], bool]
 
 Thing = TypeVar("Thing")
 
+SPELLED_ADDRESS = re.compile(r"[0-9A-Fa-f.:]{1,45}(%[\w.-]{1,15})?(/[0-9.]{1,15})?", re.ASCII)
+"""An address or prefix as far as its characters go: `ipaddress` lets anything pass for a zone after a %."""
+
 _BYTES = re.compile(r"(\d{1,15}(?:\.\d{1,3})?)([kmg]?)b?", re.ASCII | re.IGNORECASE)
 _MULTIPLES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
@@ -146,10 +149,12 @@ def none_of(tests: Sequence[Test]) -> Test:
 def parse_network(client: str) -> IPv4Network | IPv6Network:
     """An address or a prefix; raises BadQuery."""
     try:
+        if not SPELLED_ADDRESS.fullmatch(client):
+            raise ValueError
         return ip_network(client, strict=False)
     except ValueError:
         raise BadQuery(
-            f"{client!r} is no address: write one such as 198.51.100.7, or a prefix such as 198.51.100.0/24"
+            f"{client[:80]!r} is no address: write one such as 198.51.100.7, or a prefix such as 198.51.100.0/24"
         ) from None
 
 

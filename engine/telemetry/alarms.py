@@ -65,6 +65,8 @@ class AlarmBoard:
         """The gravest first, then in the order in which they were found."""
         self._events = events
         self._standing: dict[Key, Alarm] = {}
+        self._since_s: dict[Key, float] = {}
+        """On the engine's clock: the other one may be set right while an alarm stands."""
 
     def stands(self, kind: str, service: str = "", server: str = "") -> bool:
         """Whether an alarm has been raised: its condition may then ask less to hold on than it asked to begin."""
@@ -75,12 +77,12 @@ class AlarmBoard:
         # All of them first: what is found may depend on what stands.
         found = list(findings)
         before, self._standing = self._standing, {}
+        known_since_s, self._since_s = self._since_s, {}
         for finding in found:
             kind, known = KINDS[finding.kind], before.get(finding.key)
-            if finding.since_s is not None:
-                since_at = now_at - (now_s - finding.since_s)
-            else:
-                since_at = known.since_at if known else now_at
+            since_s = known_since_s.get(finding.key, now_s) if finding.since_s is None else finding.since_s
+            self._since_s[finding.key] = since_s
+            since_at = now_at - (now_s - since_s)
             if known and abs(since_at - known.since_at) < 1:
                 # The two clocks are never read at one instant.
                 since_at = known.since_at
@@ -100,7 +102,7 @@ class AlarmBoard:
                 self._tell(alarm.severity, alarm.kind, f"{alarm.text}; {alarm.remedy}", alarm)
         for key, alarm in before.items():
             if key not in self._standing:
-                lasted = spelled_span(now_at - alarm.since_at)
+                lasted = spelled_span(now_s - known_since_s[key])
                 self._tell("notice", f"{alarm.kind}-over", f"over after {lasted}: {alarm.text}", alarm)
 
     def _tell(self, severity: str, kind: str, text: str, alarm: Alarm) -> None:

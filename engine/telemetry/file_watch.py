@@ -38,10 +38,10 @@ class FileWatch:
         self._compared_with = running_digest
 
     async def run(self, running_digest: Callable[[], str]) -> None:
-        """Go on looking, on a thread: the file may lie where it takes long to reach."""
+        """Go on looking, on a thread: the file may lie where it takes long to reach, or cannot be reached at all."""
         while True:
             await trio.sleep(LOOK_EVERY_S)
-            await trio.to_thread.run_sync(self.look, running_digest())
+            await trio.to_thread.run_sync(self.look, running_digest(), abandon_on_cancel=True)
 
     def look(self, running_digest: str) -> None:
         """Look once, and compare with what ran just before; a file that is just being written is left alone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from math import ceil, floor, log10
 
 from rich.text import Text
@@ -49,8 +50,9 @@ def plot(
     lines = []
     for row in range(rows):
         text = Text(f"{labels.get(row, ''):>{AXIS_CELLS - 2}} {'┤' if row in labels else '│'}", styles.quiet)
-        for block, dot in zip(blocks[row], dots[row], strict=True):
-            text.append(dot or block, styles.spark_in if dot else area_style)
+        # Run by run: a text of as many styles as cells is slow to draw.
+        for dotted, run in groupby(zip(blocks[row], dots[row], strict=True), lambda cell: bool(cell[1])):
+            text.append("".join(dot or block for block, dot in run), styles.spark_in if dotted else area_style)
         lines.append(text)
     return [*lines, Text(_time_axis(span_words, cells), styles.quiet)]
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 class Place(Screen[None]):
     """A screen one can be at; a subclass composes `body` and draws in `show`."""
 
+    AUTO_FOCUS: ClassVar[str | None] = "Grid"
     PLACE: ClassVar[str]
     """Its name in the action registry."""
 
@@ -39,6 +40,11 @@ class Place(Screen[None]):
     def crumb(self) -> str:
         """What stands for it in the breadcrumbs."""
         return self.PLACE
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether the operator would lose work by leaving."""
+        return False
 
     def compose(self) -> ComposeResult:
         """The frame around the body."""

@@ -29,9 +29,10 @@ class Plot(Bar):
         self, area: Sequence[float], line: Sequence[float], *, span: int, span_words: str, styles: StateStyles
     ) -> None:
         """Show these values from now on, the newest last; the width stands for `span` of them, named `span_words`."""
-        self._area, self._line, self._styles = area, line, styles
-        self._span, self._span_words = span, span_words
-        self.show()
+        told = (area, line, span, span_words, styles)
+        if told != (self._area, self._line, self._span, self._span_words, self._styles):
+            self._area, self._line, self._span, self._span_words, self._styles = told
+            self.show()
 
     def line(self, width: int) -> Content:
         """All its lines."""

@@ -30,5 +30,12 @@ class TopBar(Bar):
         counts = f"{grouped(status.sessions)} sessions"
         rates = f"{si(8 * status.rates.bytes_in):>4}b/s in {si(8 * status.rates.bytes_out):>4}b/s out"
         only_look = "read-only  " if app.read_only else ""
-        long = Content(f"{only_look}{counts}  {rates}  {mark}  {clock} ")
-        return spread(left, long if width - long.cell_length > 18 else Content(f"{counts}  {mark} "), width)
+        # Where one is matters most: the rest gives way to it, the least important first.
+        choices = (
+            f"{only_look}{counts}  {rates}  {mark}  {clock} ",
+            f"{only_look}{counts}  {mark}  {clock} ",
+            f"{only_look}{mark}  {clock} ",
+            f"{only_look}{mark} ",
+        )
+        fitting = (choice for choice in choices if left.cell_length + len(choice) < width)
+        return spread(left, Content(next(fitting, choices[-1])), width)

@@ -112,7 +112,7 @@ async def open_form(pilot: Pilot[Any], app: ConsoleApp) -> None:
     await pilot.press("4")
     await look(pilot)
     await pilot.press("enter")
-    await until(pilot, lambda: isinstance(getattr(app.focused, "parent", None), object) and _editing(app))
+    await until(pilot, lambda: _editing(app))
 
 
 def _editing(app: ConsoleApp) -> bool:

@@ -80,7 +80,11 @@ def test_changes_of_different_keys_do_not_collide() -> None:
     assert not merged.collisions
     assert merged.tables == {
         "service": [
-            {"name": "vpn", "health": {"fall": 3, "rise": 1}, "real_server": [{"name": "a", "weight": 9}, {"name": "b"}]}
+            {
+                "name": "vpn",
+                "health": {"fall": 3, "rise": 1},
+                "real_server": [{"name": "a", "weight": 9}, {"name": "b"}],
+            }
         ]
     }
 

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from pictures import DIRECTORY, PICTURES, Picture, draw, forget_the_user, self_contained
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.asyncio
@@ -34,10 +34,9 @@ def test_there_is_no_other_picture_and_each_is_well_formed_and_fetches_nothing()
         assert "href" not in text
 
 
-def test_the_readme_shows_pictures_that_exist() -> None:
-    shown = re.findall(r"docs/pictures/([\w-]+)\.svg", README.read_text(encoding="utf-8"))
-    assert shown
-    assert set(shown) <= {picture.name for picture in PICTURES}
+def test_each_picture_is_shown_somewhere_and_none_that_does_not_exist() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "README.md", ROOT / "docs" / "themes.md"))
+    assert set(re.findall(r"pictures/([\w-]+)\.svg", text)) == {picture.name for picture in PICTURES}
 
 
 def test_words_and_bars_stand_in_their_cells() -> None:

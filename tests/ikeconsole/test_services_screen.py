@@ -6,6 +6,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
+import msgspec
 import pytest
 from console_pictures import LOOKS, console, look, picture, settle
 from fake_engine import SETTINGS, FakeEngine, loaded
@@ -15,7 +16,7 @@ from textual.widgets import Input
 
 from engine.control.api import Refused
 from engine.control.calls import Apply, MakePlan
-from engine.control.records import Plan
+from engine.control.records import EngineStatus, Plan
 from ikeconsole.app import ConsoleApp
 from ikeconsole.dialogs.conflict import Conflict
 from ikeconsole.dialogs.plan import ShowPlan
@@ -300,6 +301,27 @@ async def test_a_refusal_and_a_lost_engine_leave_the_edit_as_it_is() -> None:
         assert form(app).unsaved
 
 
+class Empty(FakeEngine):
+    """Has no service."""
+
+    def status(self) -> EngineStatus:
+        return msgspec.structs.replace(super().status(), services=[], alarms=[])
+
+
+@pytest.mark.asyncio
+async def test_without_a_service_the_list_says_how_to_get_one() -> None:
+    app = console(FakeLink(Empty()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await look(pilot)
+        await press(pilot, "4")
+        assert isinstance(app.screen, Services)
+        assert "press n to add one" in "".join(app.screen.grid.render_line(2).text)
+        await press(pilot, "c", "D")
+        assert isinstance(app.screen, Services)
+        await press(pilot, "n")
+        assert isinstance(app.screen, Service)
+
+
 @pytest.mark.parametrize(("size", "theme"), LOOKS)
 @pytest.mark.parametrize(
     "keys",
@@ -310,7 +332,6 @@ async def test_a_refusal_and_a_lost_engine_leave_the_edit_as_it_is() -> None:
         pytest.param(NEW_SERVER, id="real-server"),
         pytest.param((*FORM, *["down"] * 7, "right", "ctrl+s"), id="apply"),
         pytest.param((*FORM, *["down"] * 7, "right", "ctrl+s", "v"), id="difference"),
-        pytest.param((*FORM, *["down"] * 7, "enter"), id="choices"),
     ],
 )
 def test_the_forms_look_as_they_did(

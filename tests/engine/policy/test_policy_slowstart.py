@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.policy.slowstart import effective_weight
+from engine.policy.candidate import Candidate
+from engine.policy.slowstart import FIRST_PART, effective_weight
 
 
 @pytest.mark.parametrize(("up_for_s", "expected"), [(-1, 10), (0, 10), (15, 32.5), (30, 55), (60, 100), (3600, 100)])
@@ -28,3 +29,16 @@ def test_the_ramp_neither_starves_a_server_nor_wakes_one_of_weight_0(
     ramped = effective_weight(weight, up_for_s, slow_start_s)
     assert weight / 10 * 0.999999 <= ramped <= weight * 1.000001
     assert (ramped > 0) == (weight > 0)
+
+
+def test_a_candidate_tells_which_part_of_its_weight_counts() -> None:
+    def eased(weight: int, up_for_s: float) -> float:
+        effective = effective_weight(weight, up_for_s, 100)
+        return Candidate(
+            name="a", weight=weight, effective_weight=effective, sessions=0, rtt_s=None, agent_load=None
+        ).eased
+
+    assert eased(50, 0) == pytest.approx(FIRST_PART)
+    assert eased(50, 50) == pytest.approx((1 + FIRST_PART) / 2)
+    assert eased(50, 100) == 1
+    assert eased(0, 0) == 1
