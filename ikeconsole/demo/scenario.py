@@ -20,16 +20,17 @@ from ikeconsole.demo.responder import Responder, VpnServer
 
 CLIENTS: Final = {"always-on-vpn": 32, "partners": 8}
 """How many are there at a time, of each service."""
-FIRST_FAILURE_AFTER_S: Final = 8.0
-FAILURE_LASTS_S: Final = 9.0
-PEACE_LASTS_S: Final = 8.0
+FIRST_FAILURE_AFTER_S: Final = 6.0
+"""Once everybody has arrived; two failed probes later there is an alarm."""
+FAILURE_LASTS_S: Final = 15.0
+PEACE_LASTS_S: Final = 10.0
 FAILING_IN_TURN: Final = ("rras-2", "rras-3", "gateway-1", "rras-1")
 
 _ARRIVE_WITHIN_S = 4.0
 _STAY_S = (15.0, 60.0)
 _AWAY_S = (1.0, 4.0)
-_ROAM_S = (8.0, 20.0)
-_ROAMING_PART = 0.2
+_ROAM_S = (3.0, 20.0)
+_ROAMING_PART = 0.3
 _NEW_ADDRESS_PART = 0.5
 _PACKETS_PER_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 _WINDOWS = (

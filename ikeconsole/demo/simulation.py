@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import Any
 
 import trio
 
 from ikeconsole.demo.layout import Layout
 from ikeconsole.demo.scenario import perform
-
-SWITCH_INTERVAL_S: Final = 1e-4
-"""How long a thread may keep others waiting for the interpreter; Python's default is 5 ms."""
+from ikeconsole.turns import quick_turns
 
 
 @contextmanager
 def running(layout: Layout) -> Iterator[None]:
     """Have engine, real servers and clients at work while the block runs; raises what stopped them early."""
     stop: Future[Callable[[], None]] = Future()
-    with _quick_turns(), ThreadPoolExecutor(1, thread_name_prefix="demo") as executor:
+    with quick_turns(), ThreadPoolExecutor(1, thread_name_prefix="demo") as executor:
         work = executor.submit(trio.run, _perform, layout, stop)
         either: list[Future[Any]] = [stop, work]
         wait(either, return_when=FIRST_COMPLETED)
@@ -32,17 +29,6 @@ def running(layout: Layout) -> Iterator[None]:
             if stop.done():
                 stop.result()()
             work.result()
-
-
-@contextmanager
-def _quick_turns() -> Iterator[None]:
-    """Have the threads take turns often enough that drawing a page delays no datagram noticeably."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
 
 
 async def _perform(layout: Layout, stop: Future[Callable[[], None]]) -> None:

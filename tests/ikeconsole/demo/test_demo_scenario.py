@@ -36,6 +36,14 @@ def test_the_configuration_is_valid_and_has_every_real_server(tmp_path: Path) ->
     assert config.engine.control_socket == str(layout.control_socket)
 
 
+def test_who_looks_for_ten_seconds_sees_an_alarm(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, 10500, 14500)
+    layout.write_configuration()
+    for service in load(layout.config_file).config.services:
+        health = service.health
+        assert FIRST_FAILURE_AFTER_S + health.fall * (health.interval_s + health.timeout_s) < 10
+
+
 def test_a_second_demo_takes_other_ports() -> None:
     ike_port, nat_t_port = choose_ports()
     with listener(SERVICE_ADDRESSES["partners"], nat_t_port):
