@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check bench lock debian clean
+.PHONY: run test check bench pictures lock debian clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/ikeconsole demo
@@ -20,6 +20,10 @@ check: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp debian
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+# The pictures of the console in docs/pictures, after a change of what they show.
+pictures: $(VENV)/dev.stamp
+	$(BIN)/python tests/pictures.py
 
 # What the end-to-end tests and the benchmarks need from Debian; without root they say what is missing.
 debian:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from engine.sessions.persistence import PersistenceRecord
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
 from engine.sessions.session import Session
 from engine.sessions.steering import Decision, Unsteerable, decide, latest_session, schedule
-from engine.wording import count, grouped, listed, spelled_span
+from engine.wording import NAMES_SPELLED, count, grouped, listed, spelled_span, verb
 
 BREAKING = (
     "The tunnel breaks and the client must reconnect: Windows tries for its network outage time (30 min by default), "
@@ -18,25 +19,38 @@ BREAKING = (
 """What a client notices whose packets go to a real server that does not know its tunnel."""
 
 
-def ending(sessions: list[Session], total: int) -> str:
+Tally = Counter[tuple[RealServer, str, str]]
+"""How many sessions there are by real server, name of their service and phase."""
+
+
+def tally(sessions: Iterable[Session]) -> Tally:
+    """How many of some sessions are where, in which phase."""
+    return Counter((session.server, session.service.name, session.phase.value) for session in sessions)
+
+
+def ending(found: Tally, total: int) -> str:
     """How many sessions of all end, on which real servers, in which phases."""
+    sessions = found.total()
     if not sessions:
         return f"No session ends, of {grouped(total)}."
-    servers = Counter(f"{session.service.name}/{session.server.name}" for session in sessions)
-    phases = Counter(str(session.phase) for session in sessions)
+    servers, phases = Counter[str](), Counter[str]()
+    for (server, service, phase), number in found.items():
+        servers[f"{service}/{server.name}"] += number
+        phases[phase] += number
     where = listed([f"{grouped(number)} on {name}" for name, number in servers.most_common()])
     mix = ", ".join(f"{grouped(number)} {phase}" for phase, number in phases.most_common())
-    ends = "ends" if len(sessions) == 1 else "end"
-    return f"{grouped(len(sessions))} of {count(total, 'session')} {ends}: {where} ({mix})."
+    return f"{grouped(sessions)} of {count(total, 'session')} {verb(sessions, 'end')}: {where} ({mix})."
 
 
 def forgetting(records: list[tuple[Service, PersistenceRecord]]) -> list[str]:
     """Which pins and persistence records are forgotten."""
     lines = []
     for pinned, thing in ((True, "pin"), (False, "persistence record")):
-        named = [f"{r.client} → {s.name}/{r.server.name}" for s, r in records if r.pinned is pinned]
-        if named:
-            lines.append(f"{count(len(named), thing)} {'is' if len(named) == 1 else 'are'} forgotten: {listed(named)}.")
+        some = [(service, record) for service, record in records if record.pinned is pinned]
+        if some:
+            named = [f"{r.client} → {s.name}/{r.server.name}" for s, r in some[:NAMES_SPELLED]]
+            are = "is" if len(some) == 1 else "are"
+            lines.append(f"{count(len(some), thing)} {are} forgotten: {listed(named, of=len(some))}.")
     return lines
 
 

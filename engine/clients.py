@@ -15,7 +15,7 @@ from engine.deployment import Deployment
 from engine.events import EventLog
 from engine.net.forwarder import Forwarder
 from engine.sessions.persistence import PersistenceRecord, client_network
-from engine.sessions.query import BadQuery, in_network, parse_network, slices
+from engine.sessions.query import SLICE, BadQuery, in_network, parse_network, slices
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
 from engine.sessions.session import Session
@@ -58,10 +58,13 @@ class Clients:
             case network:
                 known = await self._known(network, client)
         pins = [record.client for _, record in known.records if record.pinned]
-        for service, record in known.records:
-            service.persistence.forget(record)
-        cleared = await self._deployment.end_sessions(known.sessions, "cleared by the operator")
         records = count(len(known.records) - len(pins), "persistence record")
+        while known.records:
+            for service, record in known.records[:SLICE]:
+                service.persistence.forget(record)
+            del known.records[:SLICE]
+            await trio.lowlevel.checkpoint()
+        cleared = await self._deployment.end_sessions(known.sessions, "cleared by the operator")
         done = f"cleared {client}: {count(cleared, 'session')}, {records}"
         if pins:
             done += f", {count(len(pins), 'pin')} ({listed(pins)})"
@@ -73,11 +76,19 @@ class Clients:
         total, now_s = len(self._forwarder.table.sessions), trio.current_time()
         match self._chosen(client, session):
             case Session() as chosen:
-                lines = [effects.ending([chosen], total), effects.cleared_session(chosen, now_s), _staying(chosen)]
+                lines = [
+                    effects.ending(effects.tally([chosen]), total),
+                    effects.cleared_session(chosen, now_s),
+                    _staying(chosen),
+                ]
                 return Effect(lines=lines, sessions=1)
             case network:
                 known = await self._known(network, client)
-        lines = [effects.ending(known.sessions, total)]
+        found = effects.Tally()
+        for some in slices(known.sessions):
+            found.update(effects.tally(some))
+            await trio.lowlevel.checkpoint()
+        lines = [effects.ending(found, total)]
         if network.num_addresses == 1:
             host = str(network.network_address)
             for service in self._serving(host):
@@ -114,7 +125,7 @@ class Clients:
         host = _one_host(client)
         services = self._movable(host, server)
         sessions = [session for service in services for session in service.by_host[host]]
-        lines = [effects.ending(sessions, len(self._forwarder.table.sessions))]
+        lines = [effects.ending(effects.tally(sessions), len(self._forwarder.table.sessions))]
         for service in services:
             lines += effects.moved_client(service, host, _target(service, server))
         return Effect(lines=lines, sessions=len(sessions))

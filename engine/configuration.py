@@ -191,20 +191,21 @@ class Configuration:
     async def _save_and_apply(self, text: str, config: Config, author: str, summary: str) -> Change:
         prepared = await self._prepare(config)
         with trio.CancelScope(shield=True):
-            try:
-                loaded = await trio.to_thread.run_sync(save, self.loaded, text)
-            except ConflictError as error:
-                await self._deployment.discard(prepared)
-                raise self._changed_on_disk(error.difference) from error
-            except SaveError as error:
-                await self._deployment.discard(prepared)
-                raise Refused("failed", str(error)) from error
-            return await self._commit(loaded, prepared, author, summary)
+            loaded = await self._save(text, prepared)
+        return await self._commit(loaded, prepared, author, summary)
+
+    async def _save(self, text: str, prepared: Prepared) -> Loaded:
+        try:
+            return await trio.to_thread.run_sync(save, self.loaded, text)
+        except ConflictError as error:
+            await self._deployment.discard(prepared)
+            raise self._changed_on_disk(error.difference) from error
+        except SaveError as error:
+            await self._deployment.discard(prepared)
+            raise Refused("failed", str(error)) from error
 
     async def _put_in_force(self, loaded: Loaded, author: str, summary: str) -> Change:
-        prepared = await self._prepare(loaded.config)
-        with trio.CancelScope(shield=True):
-            return await self._commit(loaded, prepared, author, summary)
+        return await self._commit(loaded, await self._prepare(loaded.config), author, summary)
 
     async def _prepare(self, config: Config) -> Prepared:
         try:
@@ -213,11 +214,12 @@ class Configuration:
             raise self._refuse("the running configuration stays", [str(error)]) from error
 
     async def _commit(self, loaded: Loaded, prepared: Prepared, author: str, summary: str) -> Change:
-        """Put in force what was prepared; callers shield it, for half of it would be worse than waiting for the end."""
         before, self.loaded = self.loaded, loaded
         set_log_level(loaded.config.engine.log_level)
-        ended = await self._deployment.commit(prepared)
-        await self._record(author, summary)
+        # Half a configuration in force would be worse than a client that waits too long.
+        with trio.CancelScope(shield=True):
+            ended = await self._deployment.commit(prepared)
+            await self._record(author, summary)
         self._latest = f"{summary} (by {author})"
         waiting = waiting_for_restart(before.config, loaded.config)
         moving = f"; {count(ended, 'session')} {verb(ended, 'end')}, clients go on elsewhere" if ended else ""

@@ -17,7 +17,7 @@ from engine.wording import count
 EVENTS_KEPT = 10_000
 """Of sessions' events, and as many of all others: a storm of the ones never pushes the others out."""
 UNREAD_EVENTS = 1_000
-MAX_TEXT_CHARACTERS = 2_000
+MAX_TEXT_CHARACTERS = 1_000
 """Of one event, such as a refusal that names everything wrong with a file: a thousand events fit into an answer."""
 SESSION_EVENTS_A_SECOND = 200
 """What a feed gets of them at most: each costs the forwarder more time than it takes to note it."""

@@ -6,7 +6,7 @@ import math
 
 from engine.events import EventLog
 from engine.sessions.endings import RECOGNISED
-from engine.sessions.flow import format_address
+from engine.sessions.flow import Flow, format_address
 from engine.sessions.query import totals
 from engine.sessions.session import Session
 from engine.wording import spelled_span
@@ -28,6 +28,11 @@ class SessionEvents:
             took = f"was set up in {_precise(session.last_seen_s - session.created_s)}"
         text = f"{_client(session)} on {session.server.name} {took}; {session.why}"
         self._tell("info", "session-established", text, session)
+
+    def moved(self, session: Session, before: Flow) -> None:
+        """The client goes on from elsewhere, and keeps its real server."""
+        text = f"{_client(session)} goes on from there on {session.server.name}; it came from {format_address(before.client)}"
+        self._tell("info", "session-moved", text, session)
 
     def ended(self, session: Session, reason: str) -> None:
         """A session ends: one that was never established failed."""

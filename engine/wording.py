@@ -28,9 +28,12 @@ def grouped(number: int) -> str:
     return f"{number:,}".replace(",", " ")
 
 
-def listed(names: Sequence[str]) -> str:
-    """Names as a sentence lists them, the first few of many: a; a and b; a, b, c and 4 others."""
-    spelled, others = names[:NAMES_SPELLED], len(names) - NAMES_SPELLED
+def listed(names: Sequence[str], of: int = 0) -> str:
+    """Names as a sentence lists them, the first few of many: a; a and b; a, b, c and 4 others.
+
+    Where there are very many, the first `NAMES_SPELLED` do, with how many they are `of`.
+    """
+    spelled, others = names[:NAMES_SPELLED], max(of, len(names)) - NAMES_SPELLED
     if others > 0:
         return f"{', '.join(spelled)} and {'1 other' if others == 1 else f'{grouped(others)} others'}"
     return " and ".join(filter(None, (", ".join(spelled[:-1]), *spelled[-1:])))

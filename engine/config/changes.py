@@ -6,12 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
-from msgspec.structs import fields
-
 from engine.config.decode import array_of, table_of
 from engine.config.dump import to_short_table, to_value
 from engine.config.edit import Entry, origins
-from engine.config.schema import Config, RealServer, Record, Service
+from engine.config.schema import Config, RealServer, Record, Service, fields_of
 
 
 def changes(old: Config, new: Config) -> list[str]:
@@ -41,7 +39,7 @@ def _changed_tables(owner: str, old: Sequence[Entry], new: Sequence[Entry]) -> I
 
 
 def _changed_keys(label: str, old: Record, new: Record, prefix: str = "") -> Iterator[str]:
-    for info in fields(old):
+    for info in fields_of(type(old)):
         before, after = getattr(old, info.name), getattr(new, info.name)
         key = prefix + info.encode_name
         if before == after or array_of(info) or key == "name":

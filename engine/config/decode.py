@@ -12,13 +12,13 @@ from typing import Any, cast, get_args, get_origin
 
 import msgspec
 from msgspec import NODEFAULT, Meta
-from msgspec.structs import FieldInfo, fields
+from msgspec.structs import FieldInfo
 from netaddr import IPAddress
 
 from engine.config.addresses import parse_address
 from engine.config.durations import format_duration, parse_duration
 from engine.config.problems import Problem
-from engine.config.schema import Config, Duration, Record
+from engine.config.schema import Config, Duration, Record, fields_of
 
 USABLE_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
@@ -80,7 +80,7 @@ class _Place:
 
 
 def _record(cls: type[Record], raw: Mapping[str, object], place: _Place) -> Any:
-    known = {info.encode_name: info for info in fields(cls)}
+    known = {info.encode_name: info for info in fields_of(cls)}
     for name in raw:
         if name not in known:
             place.inside(name).report(_unknown(name, list(known), place.header))
@@ -175,8 +175,8 @@ def _unknown(name: str, known: list[str], header: str) -> str:
 
 def _tables(cls: type[Record], header: str) -> dict[str, list[str]]:
     """The keys of every table of the schema, by its header."""
-    tables = {header: [info.encode_name for info in fields(cls)]}
-    for info in fields(cls):
+    tables = {header: [info.encode_name for info in fields_of(cls)]}
+    for info in fields_of(cls):
         if inner := array_of(info) or table_of(info.type):
             tables |= _tables(inner, _join(header, info.encode_name))
     return tables

@@ -7,11 +7,11 @@ from typing import Any
 
 import tomli_w
 from msgspec import NODEFAULT
-from msgspec.structs import FieldInfo, fields
+from msgspec.structs import FieldInfo
 from netaddr import IPAddress
 
 from engine.config.durations import format_duration
-from engine.config.schema import Config, Duration, Record
+from engine.config.schema import Config, Duration, Record, fields_of
 
 
 def dump(config: Config) -> str:
@@ -21,7 +21,7 @@ def dump(config: Config) -> str:
 
 def to_table(record: Record) -> dict[str, Any]:
     """A record as TOML's tables and values, every key written out."""
-    return {info.encode_name: to_value(getattr(record, info.name)) for info in fields(record)}
+    return {info.encode_name: to_value(getattr(record, info.name)) for info in fields_of(type(record))}
 
 
 def to_value(value: object) -> Any:
@@ -44,7 +44,7 @@ def to_value(value: object) -> Any:
 def to_short_table(record: Record) -> dict[str, Any]:
     """A record as TOML's tables and values, without the keys that have their default."""
     table: dict[str, Any] = {}
-    for info in fields(record):
+    for info in fields_of(type(record)):
         value = getattr(record, info.name)
         if value == _default(info):
             continue

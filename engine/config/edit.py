@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import tomlkit
-from msgspec.structs import fields, replace
+from msgspec.structs import replace
 
 from engine.config.decode import array_of, table_of
 from engine.config.dump import to_short_table, to_value
 from engine.config.layout import Block, Line, Place, read_blocks
 from engine.config.load import parse
-from engine.config.schema import AdminState, Config, PrefixLengths, RealServer, Record, Service
+from engine.config.schema import AdminState, Config, PrefixLengths, RealServer, Record, Service, fields_of
 
 Entry = Service | RealServer
 _Named = TypeVar("_Named", Service, RealServer)
@@ -100,7 +100,7 @@ class _Editor:
         return "".join(block.text for block in self._blocks)
 
     def change(self, place: Place, old: Record, new: Record) -> None:
-        for info in fields(old):
+        for info in fields_of(type(old)):
             before, after = getattr(old, info.name), getattr(new, info.name)
             inner = (*place, info.encode_name)
             if before == after:

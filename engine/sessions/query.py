@@ -22,7 +22,7 @@ Test = Callable[[Session, float], bool]
 
 Thing = TypeVar("Thing")
 
-SPELLED_ADDRESS = re.compile(r"[0-9A-Fa-f.:]{1,45}(%[\w.-]{1,15})?(/[0-9.]{1,15})?", re.ASCII)
+_SPELLED_ADDRESS = re.compile(r"[0-9A-Fa-f.:]{1,45}(%[\w.:@-]{1,15})?(/[0-9.]{1,15})?", re.ASCII)
 """An address or prefix as far as its characters go: `ipaddress` lets anything pass for a zone after a %."""
 
 _BYTES = re.compile(r"(\d{1,15}(?:\.\d{1,3})?)([kmg]?)b?", re.ASCII | re.IGNORECASE)
@@ -149,7 +149,7 @@ def none_of(tests: Sequence[Test]) -> Test:
 def parse_network(client: str) -> IPv4Network | IPv6Network:
     """An address or a prefix; raises BadQuery."""
     try:
-        if not SPELLED_ADDRESS.fullmatch(client):
+        if not _SPELLED_ADDRESS.fullmatch(client):
             raise ValueError
         return ip_network(client, strict=False)
     except ValueError:

@@ -35,6 +35,10 @@ class Witness(Protocol):
         """A session was set up, for the first time."""
         ...
 
+    def moved(self, session: Session, before: Flow) -> None:
+        """The client of an established session goes on from elsewhere; it used this flow before."""
+        ...
+
     def ended(self, session: Session, reason: str) -> None:
         """A session ends; it still is as it was."""
         ...
@@ -106,10 +110,14 @@ class SessionTable:
 
         Of very many half-open ones the first gives way: anybody can begin them, and each slows every later message.
         """
+        before = next((other for other in reversed(session.flows) if other.port is flow.port is Port.NAT_T), None)
         flow.sessions.append(session)
         session.flows.append(flow)
         if session.phase is Phase.IDLE:
             self.set_phase(session, Phase.ESTABLISHED)
+        elif before is not None and not session.half_open:
+            self.set_phase(session, Phase.MOVED)
+            self._witness.moved(session, before)
         flow.settle()
         if flow.source is not None and flow.service.is_snat and not session.source_address:
             self.use_source(session, flow.source[0])

@@ -9,11 +9,11 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.control.records import Alarm
+from ikeconsole.dialogs.dialog import Modal
 from ikeconsole.render.columns import printable
 from ikeconsole.render.numbers import age, clock
 from ikeconsole.render.states import StateStyles, severity
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _FOLLOW_S = 1.0
 
 
-class Alarms(ModalScreen[Alarm | None]):
+class Alarms(Modal[Alarm | None]):
     """The alarms that were not dismissed, as they come and go; the result is the one to go to."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

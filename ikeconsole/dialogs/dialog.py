@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from typing import ClassVar, TypeVar
 
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Static
@@ -15,7 +17,16 @@ from textual.widgets import Button, Static
 Answer = TypeVar("Answer")
 
 
-class Dialog(ModalScreen[Answer]):
+class Modal(ModalScreen[Answer]):
+    """A screen over the place, which is answered once."""
+
+    def dismiss(self, result: Answer | None = None) -> AwaitComplete:
+        """Leave with an answer; does nothing unless this screen is the one in front."""
+        # Keys pressed faster than they are handled reach a screen that was answered: Textual would remove the next one.
+        return super().dismiss(result) if self.is_active else AwaitComplete()
+
+
+class Dialog(Modal[Answer]):
     """A question over the screen; Escape is the harmless answer, `refusal`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -32,7 +43,7 @@ class Dialog(ModalScreen[Answer]):
     def compose(self) -> ComposeResult:
         """The frame."""
         frame = Vertical(classes="dialog")
-        frame.border_title = self._title
+        frame.border_title = Content(self._title)
         with frame:
             with VerticalScroll(classes="dialog-body", can_focus=False):
                 for line in self._lines:

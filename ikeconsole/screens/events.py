@@ -50,8 +50,8 @@ class Events(Place):
                     "DAY", 10, lambda event: time.strftime("%Y-%m-%d", time.localtime(event.at)), from_width=110
                 ),
                 GridColumn("", 1, lambda event: severity(event.severity, self.console_app.state_styles)),
-                GridColumn("SEVERITY", 8, lambda event: event.severity, from_width=110),
-                GridColumn("KIND", 20, lambda event: event.kind, from_width=100),
+                GridColumn("SEVERITY", 8, lambda event: event.severity, from_width=140),
+                GridColumn("KIND", 20, lambda event: event.kind, from_width=120),
                 GridColumn("WHAT HAPPENED", 40, lambda event: printable(event.text), grow=1),
             ],
             key=lambda event: event.number,

@@ -9,17 +9,17 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.theme import Theme
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from ikeconsole.dialogs.dialog import Modal
 from ikeconsole.state_styles import state_styles
 from ikeconsole.themes import ConsoleTheme
 from ikeconsole.toml_files import FileProblem
 
 
-class ThemePicker(ModalScreen[str | None]):
+class ThemePicker(Modal[str | None]):
     """All themes, the one under the cursor worn at once; the result is the one kept, or None for none.
 
     `problems` are those of theme files that were left out.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
+from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
@@ -283,9 +284,10 @@ class Grid(ScrollView, Generic[T], can_focus=True):
             return [Text(cell.plain) for cell in cells]
         if marks := self._changed.get(self._key(row)):
             style = self.get_component_rich_style("grid--changed", partial=True)
-            for (column, _), cell in zip(self._shown[0], cells, strict=True):
+            for place, (column, _) in enumerate(self._shown[0]):
                 if column in marks:
-                    cell.stylize(style)
+                    cells[place] = cells[place].copy()
+                    cells[place].stylize(style)
         return cells
 
     def _refresh_changed(self) -> None:
@@ -324,12 +326,11 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         for cell, (column, width) in zip(cells, shown, strict=False):
             if segments:
                 segments.append(Segment(" " * gap, base))
-            text = _aligned(cell, width, column.right)
-            style = base + console.get_style(text.style) if text.style else base
-            if text.spans:
-                segments += Segment.apply_style(text.render(console, end=""), base)
+            if cell.spans:
+                segments += Segment.apply_style(_aligned(cell, width, column.right).render(console, end=""), base)
             else:
-                segments.append(Segment(text.plain, style))
+                style = base + console.get_style(cell.style) if cell.style else base
+                segments.append(Segment(_aligned_plain(cell.plain, width, column.right), style))
         # What looks alike is written as one: most of what goes to the terminal would be styles otherwise.
         return Strip(segments).adjust_cell_length(self.size.width, base).simplify()
 
@@ -375,7 +376,7 @@ class Grid(ScrollView, Generic[T], can_focus=True):
 
 def _cell(column: GridColumn[T], row: T) -> Text:
     cell = column.cell(row)
-    return cell.copy() if isinstance(cell, Text) else Text(printable(cell))
+    return cell if isinstance(cell, Text) else Text(printable(cell))
 
 
 def _same(some: Sequence[Text], others: Sequence[Text]) -> bool:
@@ -393,3 +394,11 @@ def _aligned(cell: Text, width: int, right: bool) -> Text:
     else:
         text.pad_right(missing)
     return text
+
+
+def _aligned_plain(plain: str, width: int, right: bool) -> str:
+    """The same for what has one style: most cells, and much quicker."""
+    cells = cell_len(plain)
+    if cells > width:
+        return set_cell_size(plain, width - 1) + "…"
+    return " " * (width - cells) + plain if right else plain + " " * (width - cells)

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 import trio
 from running_engine import (
+    CLIENT,
+    OTHER_CLIENT,
     PARTNERS,
+    THIRD_CLIENT,
     VPN,
     RunningEngine,
     Tables,
@@ -23,7 +26,9 @@ from running_engine import (
 )
 from trio.testing import wait_all_tasks_blocked
 
+from engine import deployment
 from engine.config.load import Loaded, load
+from engine.sessions.session import Session
 
 
 async def drain(engine: RunningEngine, server: str = "a") -> str:
@@ -288,3 +293,30 @@ async def test_a_damaged_revision_is_told_and_harms_nothing(tmp_path: Path) -> N
     async with world(tmp_path) as w:
         assert "000007.json" in w.engine.events("history-damaged")[0].text
         assert [revision.number for revision in await w.engine.operations.history(10)] == [8]
+
+
+@pytest.mark.trio
+async def test_a_change_is_made_whole_even_if_its_client_is_given_up_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deployment, "CLOSED_AT_ONCE", 1)
+    async with world(tmp_path) as w:
+        for host in (CLIENT, OTHER_CLIENT, THIRD_CLIENT):
+            await w.connected(host)
+        settings = w.engine.operations.settings()
+        (vpn,) = settings.tables["service"]
+        vpn["real_server"] = [real_server("c")]
+        with trio.CancelScope() as scope:
+            closed = w.engine.operations._forwarder.table.close
+
+            def close(session: Session, reason: str = "") -> None:
+                scope.cancel()
+                closed(session, reason)
+
+            monkeypatch.setattr(w.engine.operations._forwarder.table, "close", close)
+            await w.engine.operations.apply(settings.base, settings.tables, summary="", author="tester")
+        assert await w.engine.sessions() == []
+        assert [server.name for server in w.engine.service().servers] == ["c"]
+        assert load(w.engine.path).config.services[0].real_servers[0].name == "c"
+        assert len(await w.engine.operations.history(10)) == 2
+        assert w.engine.events("config-applied")

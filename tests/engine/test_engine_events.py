@@ -8,8 +8,10 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from engine.control import protocol
+from engine.control.calls import MAX_ROWS
 from engine.control.records import Event
-from engine.events import EVENTS_KEPT, SESSION_EVENTS_A_SECOND, UNREAD_EVENTS, EventLog
+from engine.events import EVENTS_KEPT, MAX_TEXT_CHARACTERS, SESSION_EVENTS_A_SECOND, UNREAD_EVENTS, EventLog
 
 
 def happen(events: EventLog, times: int) -> None:
@@ -204,3 +206,13 @@ async def test_session_events_leave_half_of_a_slow_readers_room_to_others(
     assert waiting.count("session-ended") == UNREAD_EVENTS // 2 + 1
     assert waiting.count("something") == UNREAD_EVENTS // 2 - 2
     await feed.aclose()
+
+
+def test_an_event_that_says_very_much_is_cut_so_that_a_thousand_fit_into_an_answer() -> None:
+    log, text = EventLog(), "\x1b" * 1_000_000
+    for _ in range(MAX_ROWS):
+        log.add("warning", "config-refused", text)
+    told = log.after(0, MAX_ROWS)
+    assert told[0].text.endswith("…")
+    assert len(told[0].text) == MAX_TEXT_CHARACTERS + 1
+    assert protocol.encode_result(1, told)

@@ -45,3 +45,8 @@ def test_many_names_are_cut_short(names: str, said: str) -> None:
 )
 def test_a_span_has_two_units_at_most_and_rounds_up_into_the_next(span_s: float, said: str) -> None:
     assert spelled_span(span_s) == said
+
+
+def test_of_very_many_names_the_first_are_enough() -> None:
+    assert listed(["a", "b", "c"], of=100_000) == "a, b, c and 99 997 others"
+    assert listed(["a", "b"], of=2) == "a and b"

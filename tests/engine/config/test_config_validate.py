@@ -134,6 +134,14 @@ def problems_of(text: str) -> list[str]:
             'command = ["/usr/local/bin/probe", "{address}"]',
         ),
         (
+            service(keys="[service.health]\ntype = 'exec'\ncommand = ['/bin/true', \"a\\u0000b\"]"),
+            "service.vpn.health.command: has a zero byte in it, which no program can be given: remove it",
+        ),
+        (
+            '[engine]\ncontrol_group = "a\\u0000b"',
+            "engine.control_group: has a zero byte in it, which no group's name can have: remove it",
+        ),
+        (
             service("one") + service("two", keys="nat_t_port = 4501"),
             "service.two.ike_port: 192.0.2.1:500 is already service.one.ike_port: change address or port of one",
         ),

@@ -72,7 +72,7 @@ def test_lines_are_the_same_however_the_stream_is_cut(documents: list[object], d
 
 
 @pytest.mark.parametrize("newline", [b"", b"\n"])
-def test_a_line_may_be_one_mebibyte_and_not_a_byte_more(newline: bytes) -> None:
+def test_a_line_may_be_as_long_as_the_limit_and_not_a_byte_more(newline: bytes) -> None:
     longest = protocol.MAX_MESSAGE_BYTES - len(newline)
     buffer = LineBuffer()
     buffer.feed(b"x" * longest + newline)
@@ -114,3 +114,19 @@ def test_unknown_parameters_are_an_error_so_that_no_condition_is_ignored() -> No
         protocol.decode(b'{"client":"a","srever":"b"}', calls.Move, invalid_code=protocol.INVALID_PARAMS)
     assert caught.value.code == protocol.INVALID_PARAMS
     assert "server" in caught.value.message or "srever" in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["x", "\x1b"], ids=["plain", "escaped"])
+def test_a_refusal_too_long_to_send_arrives_with_what_fits(text: str) -> None:
+    line = protocol.encode_error(
+        5, Refused("conflict", text * protocol.MAX_MESSAGE_BYTES, ["short", text * 9_000, *["more"] * 500_000])
+    )
+    buffer = LineBuffer()
+    buffer.feed(line)
+    received = buffer.pop()
+    assert received is not None
+    error = protocol.decode_incoming(received).error
+    assert isinstance(error, protocol.ErrorObject)
+    assert (error.code, error.data.kind) == (protocol.REFUSED_CODES["conflict"], "conflict")
+    assert error.message.startswith(text)
+    assert (error.data.details[0], error.data.details[-1]) == ("short", "… and 499002 more lines")

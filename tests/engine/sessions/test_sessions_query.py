@@ -156,3 +156,17 @@ def test_totals_add_up_to_what_the_servers_counted() -> None:
     assert sum(part.bytes_in for part in parts) == server.bytes_in
     assert sum(part.packets_out for part in parts) == server.packets_out
     assert sum(part.bytes_out for part in parts) == server.bytes_out
+
+
+@pytest.mark.parametrize(
+    "client", ["fe80::1%\x1b[2J", "fe80::1%a\nb", "fe80::1%" + "a" * 100_000, "fe80::1%", "1.2.3.4%a/32/8", "1.2.3.4\n"]
+)
+def test_what_a_terminal_would_obey_is_no_address(client: str) -> None:
+    with pytest.raises(BadQuery) as caught:
+        parse_network(client)
+    assert len(str(caught.value)) < 400
+    assert str(caught.value).isprintable()
+
+
+def test_a_zone_is_part_of_an_address() -> None:
+    assert str(parse_network("fe80::1%eth0.5").network_address) == "fe80::1%eth0.5"

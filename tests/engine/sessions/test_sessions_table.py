@@ -324,7 +324,7 @@ def test_flows_of_one_session_are_few() -> None:
         world.client_sends((ALICE, port), NAT_T, informational(1))
     assert len(session.flows) == FLOWS_PER_SESSION
     assert session.flows[-1].client == (ALICE, 20_049)
-    assert session.phase is Phase.ESTABLISHED
+    assert session.phase is Phase.MOVED
     audit(world)
 
 

@@ -332,3 +332,16 @@ def test_a_server_without_an_ike_probe_is_looked_at_where_its_own_probe_looks() 
     watched = Watched(service(server, health=Health(type=HealthKind.TCP, port=443)))
     probed(server, ok=False, now_s=0.0)
     assert "TCP 443 of 10.0.0.11" in watched.later()["server-down"].remedy
+
+
+def test_a_clock_that_is_set_right_takes_an_alarms_beginning_along() -> None:
+    events, year_s = EventLog(), 365 * 86_400.0
+    board = AlarmBoard(events)
+    finding = Finding("servers-full", "full", "add one", "vpn")
+    board.post([finding], 10.0, 100.0)
+    board.post([finding], 70.0, 160.0)
+    assert [alarm.since_at for alarm in board.alarms] == [100.0]
+    board.post([finding], 71.0, 161.0 + year_s)
+    assert [alarm.since_at for alarm in board.alarms] == [100.0 + year_s]
+    board.post([], 130.0, 0.0)
+    assert events.after(0, 10)[-1].text == "over after 2 m: full"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
+import trio
+from trio.testing import MockClock
 
 from engine.config.load import digest_of
-from engine.telemetry.file_watch import FileWatch
+from engine.telemetry.file_watch import LOOK_EVERY_S, FileWatch
 
 BEFORE = "[engine]\nmax_sessions = 1000\n"
 AFTER = "[engine]\nmax_sessions = 2000\n"
@@ -128,3 +131,24 @@ def test_a_file_that_does_not_change_is_not_read(path: Path, monkeypatch: pytest
     monkeypatch.setattr("engine.telemetry.file_watch.read_text", never)
     look_twice(watch)
     assert watch.finding(digest_of(BEFORE)) is not None
+
+
+@pytest.mark.trio
+async def test_a_file_that_cannot_be_reached_keeps_nobody_from_stopping(
+    path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    reached, looking = threading.Event(), threading.Event()
+
+    def look(self: FileWatch, running_digest: str) -> None:
+        looking.set()
+        reached.wait(10)
+
+    monkeypatch.setattr(FileWatch, "look", look)
+    try:
+        with trio.move_on_after(3 * LOOK_EVERY_S) as stopped:
+            await watch_of(path).run(lambda: "")
+        assert looking.is_set()
+        assert stopped.cancelled_caught
+        assert not reached.is_set()
+    finally:
+        reached.set()
