@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -48,9 +49,9 @@ def live(services: Iterable[Service]) -> Live:
     servers: dict[tuple[str, str], LiveServer] = {}
     records: dict[str, int] = {}
     for service in services:
-        pins = [pin.server for pin in service.persistence.pins]
-        records[service.name] = len(service.persistence) - len(pins)
+        pins = Counter(pin.server for pin in service.persistence.pins)
+        records[service.name] = len(service.persistence) - pins.total()
         for server in service.servers.values():
             sessions = server.established + server.half_open
-            servers[service.name, server.name] = LiveServer(sessions, server.health.health, pins.count(server))
+            servers[service.name, server.name] = LiveServer(sessions, server.health.health, pins[server])
     return Live(servers, records)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import resource
@@ -20,6 +19,7 @@ from engine.control.endpoint import ControlSocketError
 from engine.control.server import serve
 from engine.deployment import Deployment
 from engine.events import EventLog
+from engine.garbage import SparedCollector
 from engine.logs import set_up_logging
 from engine.net.forwarder import Forwarder
 from engine.net.pump import Pump
@@ -32,8 +32,6 @@ from engine.secret import install_secret
 from engine.session_events import SessionEvents
 from engine.telemetry.telemetry import Telemetry
 
-YOUNG_OBJECTS = 10_000
-"""New objects between two looks of the garbage collector: sessions hold no cycles once they end."""
 EXPIRY_TICK_S = 0.5
 EXPIRED_AT_ONCE = 500
 SOCKET_IDLE_S = 60.0
@@ -82,10 +80,9 @@ async def serve_forever(
             async with trio.open_nursery() as control:
                 await _start(control, settings, configuration, operations)
                 nursery.start_soon(pump.run)
-                nursery.start_soon(_expire, forwarder, deployment)
+                nursery.start_soon(_expire, forwarder, deployment, SparedCollector())
                 nursery.start_soon(telemetry.run)
                 events.add("notice", "started", f"engine started with {loaded.path}")
-                _spare_garbage_collector()
                 task_status.started(operations)
                 if signals:
                     await _obey_signals(configuration)
@@ -117,9 +114,10 @@ async def _serve_control(operations: Operations, path: Path, group: str, task_st
     await serve(operations, path, group=group, task_status=task_status)
 
 
-async def _expire(forwarder: Forwarder, deployment: Deployment) -> None:
+async def _expire(forwarder: Forwarder, deployment: Deployment, collector: SparedCollector) -> None:
     while True:
         await trio.sleep(EXPIRY_TICK_S)
+        collector.spare(len(forwarder.table.sessions))
         while forwarder.table.expire(trio.current_time(), EXPIRED_AT_ONCE):
             await trio.lowlevel.checkpoint()
         deployment.expire(trio.current_time())
@@ -148,12 +146,6 @@ def _socket_limit(wanted: int) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     fit = max(RESERVED_FILES, hard - RESERVED_FILES)
     return min(wanted, fit) if wanted else fit
-
-
-def _spare_garbage_collector() -> None:
-    """Keep what lives as long as the process out of collections, and have fewer of them."""
-    gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS)
 
 
 def _notify(state: str) -> None:

@@ -31,7 +31,8 @@ class SessionEvents:
 
     def moved(self, session: Session, before: Flow) -> None:
         """The client goes on from elsewhere, and keeps its real server."""
-        text = f"{_client(session)} goes on from there on {session.server.name}; it came from {format_address(before.client)}"
+        came_from = format_address(before.client)
+        text = f"{_client(session)} goes on from there on {session.server.name}; it came from {came_from}"
         self._tell("info", "session-moved", text, session)
 
     def ended(self, session: Session, reason: str) -> None:

@@ -14,6 +14,8 @@ from engine.config.problems import ConfigError
 from engine.telemetry.alarms import Finding
 
 LOOK_EVERY_S = 2.0
+PROBLEM_CHARACTERS = 300
+"""Told of a problem, whatever stands in the file: every status carries it."""
 
 Signature = tuple[int, ...]
 """What changes with a file's content, without reading it; empty: there is no file to be seen."""
@@ -90,5 +92,5 @@ def _read(path: Path) -> OnDisk:
     except ConfigError as error:
         first = error.problems[0]
         problem = f"{first.key}: {first.message}" if first.key else first.message
-        return OnDisk(digest_of(text), problem, len(error.problems))
+        return OnDisk(digest_of(text), problem[:PROBLEM_CHARACTERS], len(error.problems))
     return OnDisk(digest_of(text))

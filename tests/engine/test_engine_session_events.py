@@ -159,4 +159,15 @@ def test_a_stand_in_that_is_recognised_is_no_failure(world: World) -> None:
     world.client_sends((HOST, 9000), NAT_T, esp())
     world.client_sends((HOST, 9000), NAT_T, encrypted(1, Exchange.INFORMATIONAL))
     assert len(world.sessions()) == 1
-    assert [kind for kind, _ in told(world)] == ["session-established"]
+    assert [kind for kind, _ in told(world)] == ["session-established", "session-moved"]
+
+
+def test_a_client_that_goes_on_from_elsewhere_is_told_once(world: World) -> None:
+    world.connect(HOST, 1)
+    elsewhere = ("203.0.113.99", 4500)
+    for _ in range(2):
+        world.client_sends(elsewhere, NAT_T, encrypted(1, Exchange.INFORMATIONAL))
+    (kind, text) = told(world)[-1]
+    assert kind == "session-moved"
+    assert text == f"203.0.113.99:4500 goes on from there on a; it came from {HOST}:4500"
+    assert len(told(world)) == 2

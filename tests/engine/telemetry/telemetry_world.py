@@ -48,6 +48,9 @@ class _Deaf:
     def established(self, session: Session) -> None:
         pass
 
+    def moved(self, session: Session, before: Flow) -> None:
+        pass
+
     def ended(self, session: Session, reason: str) -> None:
         pass
 
