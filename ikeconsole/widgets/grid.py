@@ -148,7 +148,8 @@ class Grid(ScrollView, Generic[T], can_focus=True):
             self.refresh()
         else:
             self._refresh_changed()
-            self._refresh_rows(cursor, self._cursor)
+            if cursor != self._cursor:
+                self._refresh_rows(cursor, self._cursor)
         if self.selected is not None and (before is None or self._key(self.selected) != self._key(before)):
             self.post_message(self.CursorMoved(self))
 

@@ -1,7 +1,7 @@
-"""Benchmarks: the engine beside nginx's stream module, in one run on one machine. Needs root and two cores.
+"""Benchmarks: the engine beside nginx's stream module, and the console. Needs root and two cores.
 
-python -m tests.bench [--quick] [--peers ours nginx nginx-tuned direct] [--only MEASURE ...] [--json FILE]
-                      [--write-docs] [--profile FILE]
+python -m tests.bench [engine|console|all] [--quick] [--peers ours nginx nginx-tuned direct] [--only MEASURE ...]
+                      [--json FILE] [--write-docs] [--profile FILE]
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+from . import console, console_report, console_settings
+from .console_settings import ConsoleSettings
 from .measures import QUICK, Measure, Peer, Settings, plan
 from .peers import direct, nginx, ours
 from .processes import FILE_LIMIT
@@ -30,17 +32,40 @@ def main() -> int:
         return 2
     # Default disposition of SIGTERM would leave the namespaces behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    runs = {}
+    if arguments.part in ("engine", "all"):
+        runs["engine"] = run = _run_engine(arguments)
+        _tell(arguments, "engine", run, table(run))
+    if arguments.part in ("console", "all"):
+        runs["console"] = run = _run_console(arguments)
+        _tell(arguments, "console", run, console_report.tables(run))
+    if arguments.json:
+        arguments.json.write_bytes(to_json(runs))
+    return 0
+
+
+def _tell(arguments: argparse.Namespace, part: str, run: Run, results: str) -> None:
+    print(results)
+    if arguments.write_docs:
+        write_docs(part, run, results)
+
+
+def _run_engine(arguments: argparse.Namespace) -> Run:
     settings = QUICK if arguments.quick else Settings()
     engine: Peer = ours.Profiled(arguments.profile) if arguments.profile else ours
     peers = [peer for peer in (engine, nginx.AS_PACKAGED, nginx.TUNED, direct) if peer.NAME in arguments.peers]
     measures = [measure for measure in plan(settings) if measure.name in arguments.only]
-    run = Run(_conditions(peers), settings, _run_all(settings.rounds, measures, peers))
-    print(table(run))
-    if arguments.json:
-        arguments.json.write_bytes(to_json(run))
-    if arguments.write_docs:
-        write_docs(run)
-    return 0
+    return Run(_conditions(peers), settings, _run_all(settings.rounds, measures, peers))
+
+
+def _run_console(arguments: argparse.Namespace) -> Run:
+    settings = console_settings.QUICK if arguments.quick else ConsoleSettings()
+    measures = [name for name in console.MEASURES if name in arguments.only]
+    run = Run(_conditions([ours]), settings, [])
+    for sample in console.run(settings, measures):
+        run.samples.append(sample)
+        _report(sample)
+    return run
 
 
 def _run_all(rounds: int, measures: list[Measure], peers: list[Peer]) -> list[Sample]:
@@ -54,9 +79,13 @@ def _run_all(rounds: int, measures: list[Measure], peers: list[Peer]) -> list[Sa
                         continue
                     values = measure.run(bed, peer)
                     samples.append(Sample(measure.name, measure.case, round_number, peer.NAME, values))
-                    told = ", ".join(f"{name} {value:,.6g}" for name, value in values.items())
-                    print(f"{round_number} {measure.name}, {measure.case}, {peer.NAME}: {told}", file=sys.stderr)
+                    _report(samples[-1])
     return samples
+
+
+def _report(sample: Sample) -> None:
+    told = ", ".join(f"{name} {value:,.6g}" for name, value in sample.values.items())
+    print(f"{sample.round} {sample.measure}, {sample.case}, {sample.peer}: {told}", file=sys.stderr)
 
 
 def _conditions(peers: list[Peer]) -> dict[str, str]:
@@ -80,7 +109,8 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one short round, to try it")
     names = [peer.NAME for peer in (ours, nginx.AS_PACKAGED, nginx.TUNED, direct)]
-    measures = list(dict.fromkeys(measure.name for measure in plan(Settings())))
+    measures = [*dict.fromkeys(measure.name for measure in plan(Settings())), *console.MEASURES]
+    parser.add_argument("part", nargs="?", choices=("engine", "console", "all"), default="all", help="what to measure")
     parser.add_argument("--peers", nargs="+", choices=names, default=names, help="which peers")
     parser.add_argument("--only", nargs="+", choices=measures, default=measures, help="which measures")
     parser.add_argument("--json", type=Path, help="write every number to this file")

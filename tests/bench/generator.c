@@ -306,8 +306,9 @@ static void latency(uint32_t count, uint32_t rate, size_t size, double seconds)
         }
     }
     qsort(round_trip_ns, received, sizeof *round_trip_ns, ascending);
-    printf("{\"sent\": %u, \"received\": %u, \"p50_us\": %.3f, \"p99_us\": %.3f}\n", sent, received,
-           (double)round_trip_ns[received / 2] / 1e3, (double)round_trip_ns[received * 99ull / 100] / 1e3);
+    printf("{\"sent\": %u, \"received\": %u, \"p50_us\": %.3f, \"p99_us\": %.3f, \"max_us\": %.3f}\n", sent,
+           received, (double)round_trip_ns[received / 2] / 1e3, (double)round_trip_ns[received * 99ull / 100] / 1e3,
+           (double)round_trip_ns[received ? received - 1 : 0] / 1e3);
     free(round_trip_ns);
 }
 

@@ -39,6 +39,7 @@ class RoundTrips(msgspec.Struct, frozen=True):
     received: int
     p50_us: float
     p99_us: float
+    max_us: float
 
 
 Answer = TypeVar("Answer", Established, Flooded, RoundTrips)

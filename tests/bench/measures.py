@@ -179,4 +179,9 @@ def delay(settings: Settings, bed: Testbed, peer: Peer) -> Values:
         _establish_all(load, clients, settings.sessions_window)
         load.latency(clients, rate, size, 1)
         trips = load.latency(clients, rate, size, settings.latency_s)
-        return {"p50_us": trips.p50_us, "p99_us": trips.p99_us, "lost": trips.sent - trips.received}
+        return {
+            "p50_us": trips.p50_us,
+            "p99_us": trips.p99_us,
+            "max_us": trips.max_us,
+            "lost": trips.sent - trips.received,
+        }

@@ -27,8 +27,7 @@ class Process:
 
     def cpu_s(self) -> float:
         """CPU seconds of all threads so far, user and system."""
-        fields = Path(f"/proc/{self.child.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+        return cpu_s(self.child.pid)
 
     def rss_bytes(self) -> int:
         """Resident memory now."""
@@ -66,6 +65,12 @@ class Process:
         return RuntimeError(f"{self.child.args!r} ended: {self.log.read_text()[-2000:]}")
 
 
+def cpu_s(pid: int) -> float:
+    """CPU seconds of all threads of a process so far, user and system."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+
 @contextmanager
 def running(
     namespace: str,
@@ -94,7 +99,7 @@ def running(
         )
     process = Process(child, log)
     try:
-        _prefer(child.pid)
+        prefer(child.pid)
         yield process
     finally:
         ended_early = child.poll() is not None
@@ -111,7 +116,8 @@ def running(
             raise process.ended()
 
 
-def _prefer(pid: int) -> None:
+def prefer(pid: int) -> None:
+    """Give a process and its session precedence over all others."""
     # Other work on the machine would take slices of milliseconds in the midst of a measurement. Where the kernel
     # groups processes by session, only the group's priority counts against other sessions.
     os.setpriority(os.PRIO_PROCESS, pid, -20)

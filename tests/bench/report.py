@@ -8,10 +8,10 @@ from statistics import median
 
 import msgspec
 
+from .console_settings import ConsoleSettings
 from .measures import Settings, Values
 
 DOCS = Path(__file__).parents[2] / "docs"
-BEGIN, END = "<!-- results: written by the bench -->", "<!-- end of results -->"
 OURS, REFERENCE, TUNED, DIRECT = "ours", "nginx", "nginx-tuned", "direct"
 
 
@@ -29,7 +29,7 @@ class Run(msgspec.Struct, frozen=True):
     """A whole run, as docs/benchmarks.json has it."""
 
     conditions: dict[str, str]
-    settings: Settings
+    settings: Settings | ConsoleSettings
     samples: list[Sample]
 
 
@@ -91,19 +91,22 @@ def table(run: Run) -> str:
     return "\n".join(lines)
 
 
-def write_docs(run: Run) -> None:
-    """Replace the results in docs/benchmarks.md, and docs/benchmarks.json; the prose around them stays."""
+def write_docs(part: str, run: Run, results: str) -> None:
+    """Replace the results of a part in docs/benchmarks.md and .json; the prose and the other part stay."""
+    begin, end = f"<!-- {part} results: written by the bench -->", f"<!-- end of {part} results -->"
     page = DOCS / "benchmarks.md"
-    before, _, rest = page.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
+    before, _, rest = page.read_text().partition(begin)
+    after = rest.partition(end)[2]
     conditions = "\n".join(f"* {name}: {value}" for name, value in run.conditions.items())
-    page.write_text(f"{before}{BEGIN}\n\n{conditions}\n\n{table(run)}\n\n{END}{after}")
-    (DOCS / "benchmarks.json").write_bytes(to_json(run))
+    page.write_text(f"{before}{begin}\n\n{conditions}\n\n{results}\n\n{end}{after}")
+    numbers = DOCS / "benchmarks.json"
+    parts = msgspec.json.decode(numbers.read_bytes(), type=dict[str, msgspec.Raw])
+    numbers.write_bytes(to_json(parts | {part: msgspec.Raw(msgspec.json.encode(run))}))
 
 
-def to_json(run: Run) -> bytes:
-    """The whole run as one JSON document."""
-    return msgspec.json.format(msgspec.json.encode(run), indent=1) + b"\n"
+def to_json(document: object) -> bytes:
+    """One JSON document, to be read by people too."""
+    return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
 
 
 def _by_round(run: Run, case: tuple[str, str], peer: str, key: str) -> dict[int, float]:

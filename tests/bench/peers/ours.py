@@ -73,8 +73,8 @@ class Profiled:
         return _engine(bed, "-m", "cProfile", "-o", str(self.output.absolute()))
 
 
-@contextmanager
-def _engine(bed: Testbed, *python: str) -> Iterator[Process]:
+def write_configuration(bed: Testbed) -> Path:
+    """Write the configuration into a directory of its own."""
     directory = Path(tempfile.mkdtemp(prefix="ours-", dir=bed.directory))
     configuration = directory / "config.toml"
     servers = (REAL_SERVER.format(number=n, address=address) for n, address in enumerate(REAL_SERVERS, 1))
@@ -87,8 +87,20 @@ def _engine(bed: Testbed, *python: str) -> Iterator[Process]:
             real_servers="".join(servers),
         )
     )
+    return configuration
+
+
+@contextmanager
+def _engine(bed: Testbed, *python: str) -> Iterator[Process]:
+    with running_with(bed, write_configuration(bed), *python) as process:
+        yield process
+
+
+@contextmanager
+def running_with(bed: Testbed, configuration: Path, *python: str) -> Iterator[Process]:
+    """Run the engine with a configuration; the block starts when both ports are bound."""
     command = [sys.executable, *python, "-m", "ikeconsole", "engine", "-c", str(configuration)]
-    log = directory / "output.log"
+    log = configuration.with_name("output.log")
     with running(bed.balancer, FORWARDER_CORE, command, log=log, cwd=REPOSITORY) as process:
         process.await_udp_port(SERVICE_ADDRESS, 500)
         process.await_udp_port(SERVICE_ADDRESS, 4500)
