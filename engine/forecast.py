@@ -97,7 +97,7 @@ def emptying(sessions: int, past: Leaving) -> str:
     """How soon a real server is empty that keeps `sessions` and takes no new ones."""
     oldest = f" (oldest {spelled_span(past.oldest_s)})" if past.oldest_s is not None else ""
     if past.watched_s < SHORTEST_WATCH_S:
-        return f"How soon it is empty cannot be told yet: it is watched for {spelled_span(past.watched_s)}{oldest}."
+        return f"How soon it is empty can be told after it was watched for {spelled_span(SHORTEST_WATCH_S)}{oldest}."
     if not past.ended:
         return f"None of its sessions ended in the last {spelled_span(past.watched_s)}: this may take long{oldest}."
     left_s = sessions * past.watched_s / past.ended

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from textual import work
-from textual.app import App
+from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.theme import Theme
 from textual.timer import Timer
@@ -29,10 +29,12 @@ from ikeconsole.dialogs.alarms import Alarms
 from ikeconsole.dialogs.confirm import Confirm
 from ikeconsole.dialogs.help import Help
 from ikeconsole.dialogs.quit import STOP, Quit
+from ikeconsole.few_colours import FEW_COLOURS, THE_16, has_few_colours
+from ikeconsole.key_order import KeyByKeyApp
 from ikeconsole.link import Link, SocketLink
 from ikeconsole.navigation import open_alarm
 from ikeconsole.preferences import RememberedPreferences
-from ikeconsole.render.states import StateStyles
+from ikeconsole.render.states import TERMINAL, StateStyles
 from ikeconsole.screens.history import History
 from ikeconsole.screens.place import Place
 from ikeconsole.screens.places import ROOTS
@@ -45,6 +47,9 @@ from ikeconsole.widgets.grid import Grid
 REFRESH_CHOICES_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 SPARK_POINTS = 60
 SERIES_EVERY_S = 5.0
+SILENT_S = 5.0
+"""How long an engine may take to answer before it counts as lost."""
+WATCH_EVERY_S = 1.0
 
 _STYLES = Path(__file__).parent / "styles"
 
@@ -57,7 +62,16 @@ class Lost:
     reason: str
 
 
-class ConsoleApp(App[None]):
+class Hosted(Protocol):
+    """The engine of this process."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over."""
+        ...
+
+
+class ConsoleApp(KeyByKeyApp):
     """The console of one engine, whose control socket it is a client of."""
 
     TITLE = "ikeconsole"
@@ -66,13 +80,14 @@ class ConsoleApp(App[None]):
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {**ROOTS}
     DEFAULT_MODE = "overview"
     ENABLE_COMMAND_PALETTE = False
+    NOTIFICATION_TIMEOUT = 4.0
 
     def __init__(
         self,
         socket: Path,
         *,
         read_only: bool = False,
-        hosted: object | None = None,
+        hosted: Hosted | None = None,
         link: Link | None = None,
         preferences: RememberedPreferences | None = None,
     ) -> None:
@@ -92,9 +107,13 @@ class ConsoleApp(App[None]):
         """After the end: stop or background, what is to become of a hosted engine; empty: nobody chose."""
         self.animation_level = "none"
         self._may_only_look = read_only
-        self._state_styles = state_styles(self.current_theme)
+        self._has_few_colours = has_few_colours(self.console)
+        if self._has_few_colours:
+            self.ansi_theme_dark = self.ansi_theme_light = THE_16
+        self._state_styles = self._styles_in(self.current_theme)
         self._dismissed: set[tuple[str, str, str, float]] = set()
-        self._looking = False
+        self._looking_since_s: float | None = None
+        """When the look that is under way began, on the monotonic clock."""
         self._timer: Timer | None = None
         self._event_loop: asyncio.AbstractEventLoop | None = None
 
@@ -136,12 +155,13 @@ class ConsoleApp(App[None]):
     def on_mount(self) -> None:
         """Begin to look."""
         self._event_loop = asyncio.get_running_loop()
-        self._state_styles = state_styles(self.current_theme)
+        self._wear(self.current_theme)
         self.theme_changed_signal.subscribe(self, self._wear)
         for problem in filter(None, [self.preferences.problem, *self._theme_problems]):
             self.notify(str(problem), title="left out", severity="warning", timeout=10, markup=False)
         self.look_soon()
         self._set_interval()
+        self.set_interval(WATCH_EVERY_S, self._watch)
 
     def on_unmount(self) -> None:
         """Hang up."""
@@ -149,8 +169,8 @@ class ConsoleApp(App[None]):
 
     def look_soon(self) -> None:
         """Ask the engine now, unless that is being done."""
-        if not self._looking:
-            self._looking = True
+        if self._looking_since_s is None:
+            self._looking_since_s = time.monotonic()
             self.run_worker(self._look(), group="look")
 
     def catch_up(self) -> None:
@@ -271,14 +291,35 @@ class ConsoleApp(App[None]):
                 place.show(self.snapshot)
                 place.set_stale(False)
                 self._refresh_frame()
-                await place.look()
+                await self._look_at(place)
         except EngineUnreachable as error:
             self._lose(str(error))
         except Refused as refusal:
             self._lose(refusal.message)
         finally:
-            self._looking = False
+            self._looking_since_s = None
         self._refresh_frame()
+
+    async def _look_at(self, place: Place) -> None:
+        try:
+            await place.look()
+        except NoMatches:
+            if place in self.screen_stack:
+                raise
+            return  # it was left before the engine answered, and has lost its widgets
+        if self.lost is not None:  # the engine was silent for long, but it answered
+            self.lost = None
+            place.set_stale(False)
+
+    def _watch(self) -> None:
+        """Say that an answer is overdue, and how old what is shown has become: a silent engine causes no event."""
+        since_s = self._looking_since_s
+        if self.lost is None and since_s is not None and time.monotonic() - since_s >= SILENT_S:
+            self._lose(f"it gives no answer on {self.socket}: see its log, or restart it", since_s)
+        if self.lost is not None:
+            self._refresh_frame()
+            if self.paused:  # only what is shown stands still: the engine is tried again all the same
+                self.look_soon()
 
     async def _ask_for_snapshot(self) -> Snapshot:
         before = self.snapshot
@@ -291,9 +332,10 @@ class ConsoleApp(App[None]):
             series = {(one.service, one.server): one for one in answer}
         return Snapshot(hello, status, series)
 
-    def _lose(self, reason: str) -> None:
-        if self.lost is None:
-            self.lost = Lost(time.monotonic(), reason)
+    def _lose(self, reason: str, since_s: float | None = None) -> None:
+        # The latest reason says what can be done by now: an engine that closed the connection may not run any more.
+        before_s = self.lost.since_s if self.lost else since_s
+        self.lost = Lost(time.monotonic() if before_s is None else before_s, reason)
         if self.place is not None and self.place.is_mounted:
             self.place.set_stale(True)
 
@@ -326,7 +368,7 @@ class ConsoleApp(App[None]):
     def _ask_about_engine(self) -> None:
         """A hosted engine with sessions goes on or stops, as the operator says."""
         sessions = self.snapshot.status.sessions if self.snapshot else 0
-        if self.hosted is not None and sessions and self.lost is None:
+        if self.hosted is not None and sessions and not self.hosted.ended:
             self.push_screen(Quit(sessions), self._leave)
         else:
             self._leave(STOP if self.hosted is not None else "")
@@ -349,8 +391,13 @@ class ConsoleApp(App[None]):
             self.notify(failure, severity="warning", timeout=10, markup=False)
 
     def _wear(self, theme: Theme) -> None:
-        self._state_styles = state_styles(theme)
+        self._state_styles = self._styles_in(theme)
+        self.set_class(self._has_few_colours or theme.ansi, FEW_COLOURS)
         self.catch_up()
+
+    def _styles_in(self, theme: Theme) -> StateStyles:
+        """The colours of a theme, or the terminal's own where many of those would come out the same."""
+        return TERMINAL if self._has_few_colours else state_styles(theme)
 
     def _set_interval(self) -> None:
         if self._timer is not None:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from engine.control.api import Refused
 from engine.control.records import SessionQuery
+from engine.wording import count
 from ikeconsole.client import EngineUnreachable
 from ikeconsole.dialogs.confirm import Confirm
 from ikeconsole.dialogs.export_to import ExportTo
 from ikeconsole.export import ExportError, export
 from ikeconsole.render.columns import printable
-from ikeconsole.render.numbers import grouped, percent
+from ikeconsole.render.numbers import percent
 
 if TYPE_CHECKING:
     from ikeconsole.app import ConsoleApp
@@ -42,12 +43,12 @@ async def _write(app: ConsoleApp, query: SessionQuery, path: Path) -> None:
         nonlocal told_s
         if time.monotonic() - told_s >= PROGRESS_EVERY_S:
             told_s = time.monotonic()
-            text = f"{percent(written, of)} of {grouped(of)} sessions are written"
+            text = f"{percent(written, of)} of {count(of, 'session')} written"
             app.notify(text, title=f"exporting to {path.name}", timeout=PROGRESS_EVERY_S, markup=False)
 
     try:
-        count = await export(app.link.ask, query, path, progress)
+        written = await export(app.link.ask, query, path, progress)
     except (ExportError, Refused, EngineUnreachable) as error:
         app.notify(str(error), title=f"{path.name}: not exported", severity="error", timeout=10, markup=False)
     else:
-        app.notify(f"{grouped(count)} sessions are in {path}", title="exported", markup=False)
+        app.notify(f"{count(written, 'session')} in {path}", title="exported", markup=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -96,8 +96,8 @@ class SocketLink:
                         await _answer(client, pending)
                         pending = None
             except (EngineUnreachable, Refused) as error:
-                if pending is not None and not pending[1].done():
-                    pending[1].set_exception(error)
+                if pending is not None:
+                    _fail(pending[1], error)
 
 
 class _Greet(calls.Call[Hello], frozen=True, kw_only=True):
@@ -111,7 +111,13 @@ def _put(queue: trio.MemorySendChannel[_Request], request: _Request) -> None:
     try:
         queue.send_nowait(request)
     except trio.WouldBlock:
-        request[1].set_exception(EngineUnreachable("the engine is too slow to answer"))
+        _fail(request[1], EngineUnreachable("the engine is too slow to answer"))
+
+
+def _fail(future: Future[Any], error: Exception) -> None:
+    """Give an error for an answer, unless nobody waits for it any more."""
+    with suppress(InvalidStateError):
+        future.set_exception(error)
 
 
 async def _answer(client: ControlClient, request: _Request) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
+from textual.await_complete import AwaitComplete
 from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 from textual.widgets import Input
@@ -23,6 +25,8 @@ _BEGUN, _TYPED = 1e6, 2e6
 
 class Phrases(Provider):
     """Offers the phrases to Textual's palette."""
+
+    _chosen = False
 
     async def discover(self) -> Hits:
         """What is offered before anything is typed."""
@@ -50,9 +54,14 @@ class Phrases(Provider):
         return cast("ConsoleApp", self.app)
 
     def _runner(self, phrase: Phrase) -> Callable[[], object]:
-        """Runs a phrase in a worker, as it may wait for the operator."""
-        app = self._console
-        return lambda: app.run_worker(phrase.run(), group="phrase")
+        """Runs a phrase in a worker, as it may wait for the operator; a second Enter in a hurry runs nothing more."""
+
+        def run() -> None:
+            if not self._chosen:
+                self._chosen = True
+                self._console.run_worker(phrase.run(), group="phrase")
+
+        return run
 
 
 class Palette(CommandPalette):
@@ -68,3 +77,12 @@ class Palette(CommandPalette):
             line = self.query_one(Input)
             line.value = self._beginning
             line.cursor_position = len(self._beginning)
+
+    def _action_command_list(self, action: str) -> None:
+        # Paging through a list that was filled but not drawn yet is an error in Textual.
+        with suppress(KeyError):
+            super()._action_command_list(action)
+
+    def dismiss(self, result: None = None) -> AwaitComplete:
+        """Leave, as a `Modal` does: a second Enter must not take the next screen away."""
+        return super().dismiss(result) if self.is_active else AwaitComplete()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine.control import calls
-from engine.control.records import Effect, SessionPage, SessionQuery, SessionRow
-from ikeconsole.changing import ask, confirm_and_do, do
+from engine.control.records import SessionPage, SessionQuery, SessionRow
+from ikeconsole.changing import ask, confirm_and_do, do, foresee
 from ikeconsole.dialogs.clear_choice import ClearChoice
 from ikeconsole.dialogs.server_choice import ServerChoice
 from ikeconsole.render.columns import printable
@@ -25,12 +25,10 @@ async def clear(app: ConsoleApp, row: SessionRow) -> None:
     if page.matched <= 1:
         await clear_client(app, host)
         return
-    effects: list[Effect] = []
-    for preview in (calls.PreviewClear(session=row.id), calls.PreviewClear(client=host)):
-        effect = await ask(app, preview, "Clear: not possible")
-        if effect is None:
-            return
-        effects.append(effect)
+    previews = calls.PreviewClear(session=row.id), calls.PreviewClear(client=host)
+    effects = await foresee(app, "Clear: not possible", *previews)
+    if effects is None:
+        return
     whole = await app.push_screen_wait(ClearChoice(host, page.matched, *effects))
     if whole is not None:
         await do(app, calls.Clear(client=host) if whole else calls.Clear(session=row.id), "Clear: not done")

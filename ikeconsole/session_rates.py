@@ -46,6 +46,8 @@ def _next(before: _Seen | None, row: SessionRow) -> _Seen:
         return _Seen(row, None)
     # Both ages are on the engine's clock: how long the answers took does not matter.
     span_s = row.age_s - before.row.age_s
+    if span_s < 0:  # another session: an engine that was restarted numbers them anew
+        return _Seen(row, None)
     if span_s < SHORTEST_S:
         return before
     old, new = before.row.traffic, row.traffic

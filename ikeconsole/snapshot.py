@@ -16,6 +16,11 @@ class Snapshot:
     series: dict[tuple[str, str], Series] = field(default_factory=dict)
     """By service and server; ("", "") is the whole engine."""
 
+    @property
+    def run(self) -> tuple[str, int, float]:
+        """Which run of which engine answered: another one numbers its sessions and events anew."""
+        return self.status.host, self.status.pid, self.status.started_at
+
     def service(self, name: str) -> ServiceStatus | None:
         """The service of a name, if there still is one."""
         return next((service for service in self.status.services if service.name == name), None)

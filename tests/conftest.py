@@ -9,6 +9,9 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("ikeconsole", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ikeconsole")
 
+# Colours are those of a good terminal, whatever the tests are run in.
+os.environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
+
 # Clock times on screens are local ones.
 os.environ["TZ"] = "UTC"
 time.tzset()

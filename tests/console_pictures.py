@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fake_link import FakeLink
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from ikeconsole.app import ConsoleApp
 from ikeconsole.preferences import RememberedPreferences
@@ -24,10 +25,12 @@ LOOKS = [
 """Sizes and colours: parametrize with `("size", "theme"), LOOKS`."""
 
 
-def console(link: FakeLink | None = None, *, theme: str = "night", **options: Any) -> ConsoleApp:
+def console(
+    link: FakeLink | None = None, *, theme: str = "night", kind: type[ConsoleApp] = ConsoleApp, **options: Any
+) -> ConsoleApp:
     """A console that looks only when told to, by `look` or a key, and remembers nothing."""
     preferences = RememberedPreferences(Path(mkdtemp(prefix="ikeconsole-test-")))
-    app = ConsoleApp(Path("/nowhere"), link=link or FakeLink(), preferences=preferences, **options)
+    app = kind(Path("/nowhere"), link=link or FakeLink(), preferences=preferences, **options)
     app.paused = True
     if theme != "NO_COLOR":
         app.theme = theme
@@ -73,6 +76,8 @@ def picture(
             await settle(pilot)
         if then is not None:
             await then(pilot)
+        for line in pilot.app.screen.query(Input):
+            line.cursor_blink = False
         await settle(pilot)
 
     return snap_compare(app, terminal_size=size, run_before=before)

@@ -115,7 +115,7 @@ def _block(style: str, x: float, y: float, width: float, height: float) -> str:
 
 def forget_the_user() -> None:
     """Have no setting of the one who runs this be seen in a picture."""
-    os.environ |= {"TZ": "UTC", "XDG_CONFIG_HOME": "/nowhere"}
+    os.environ |= {"TZ": "UTC", "XDG_CONFIG_HOME": "/nowhere", "TERM": "xterm-256color", "COLORTERM": "truecolor"}
     os.environ.pop("NO_COLOR", None)
     time.tzset()
 

@@ -14,11 +14,16 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Static
 
+ROOMY = 60
+"""From how many columns on the buttons stand side by side."""
+
 Answer = TypeVar("Answer")
 
 
 class Modal(ModalScreen[Answer]):
     """A screen over the place, which is answered once."""
+
+    HORIZONTAL_BREAKPOINTS = [(0, "-cramped"), (ROOMY, "-roomy")]  # noqa: RUF012 Textual declares it so
 
     def dismiss(self, result: Answer | None = None) -> AwaitComplete:
         """Leave with an answer; does nothing unless this screen is the one in front."""
@@ -33,6 +38,8 @@ class Dialog(Modal[Answer]):
         Binding("escape", "refuse", "cancel"),
         Binding("left,h", "app.focus_previous", "previous", show=False),
         Binding("right,l", "app.focus_next", "next", show=False),
+        Binding("up,k,pageup", "scroll_body(-1)", "up", show=False),
+        Binding("down,j,pagedown", "scroll_body(1)", "down", show=False),
     ]
 
     def __init__(self, title: str, lines: Iterable[str] = ()) -> None:
@@ -63,6 +70,10 @@ class Dialog(Modal[Answer]):
     def refusal(self) -> Answer | None:
         """The harmless answer."""
         return None
+
+    def action_scroll_body(self, lines: int) -> None:
+        """Show what the screen was too low for."""
+        self.query_one(".dialog-body").scroll_relative(y=lines, animate=False)
 
     def action_refuse(self) -> None:
         """Give the harmless answer."""

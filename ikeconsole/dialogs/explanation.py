@@ -22,7 +22,8 @@ class Explained(Dialog[None]):
     """The engine's answers, one for each service that would serve the client."""
 
     def __init__(self, client: str, answers: list[Explanation]) -> None:
-        super().__init__(f"Why is {client} where it is?")
+        nobody = f"No service would serve {client}: none has an address of its family, and it has no session."
+        super().__init__(f"Why is {client} where it is?", () if answers else [nobody])
         self._answers = answers
 
     def content(self) -> Iterable[Widget]:

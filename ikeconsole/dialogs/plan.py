@@ -8,26 +8,25 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import Button, Static
+from textual.widgets import Static
 
 from engine.control.records import Plan
-from ikeconsole.dialogs.dialog import Dialog
+from ikeconsole.dialogs.confirm import Confirm
 from ikeconsole.render.columns import printable
 from ikeconsole.widgets.diff_view import DiffView
 
 MAX_CHANGES = 12
 
 
-class ShowPlan(Dialog[bool]):
+class ShowPlan(Confirm):
     """Yes or no to a plan; `v` shows the difference of the file."""
 
     AUTO_FOCUS = "#cancel"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("v", "view", "view difference")]
 
     def __init__(self, title: str, plan: Plan, verb: str) -> None:
-        super().__init__(title)
+        super().__init__(title, (), verb)
         self._plan = plan
-        self._verb = verb
 
     def content(self) -> Iterable[Widget]:
         """The changes, the file, the effect."""
@@ -45,15 +44,6 @@ class ShowPlan(Dialog[bool]):
             grave = plan.effect.sessions > 0 and number == 0
             yield Static(line, markup=False, classes="plan-effect grave" if grave else "plan-effect")
 
-    def buttons(self) -> Iterable[Button]:
-        """Cancel, and the verb."""
-        yield Button("Cancel", id="cancel", compact=True)
-        yield Button(self._verb, id="accept", variant="warning", compact=True)
-
-    def refusal(self) -> bool:
-        """No."""
-        return False
-
     def action_view(self) -> None:
         """Show or hide the difference."""
         difference = self.query_one(DiffView)
@@ -62,10 +52,6 @@ class ShowPlan(Dialog[bool]):
             difference.focus()
         else:
             self.query_one("#cancel").focus()
-
-    def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Answer with a button."""
-        self.dismiss(event.button.id == "accept")
 
 
 def _change(line: str) -> Content:

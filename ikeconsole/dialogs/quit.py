@@ -8,8 +8,8 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.widgets import Button
 
+from engine.wording import count
 from ikeconsole.dialogs.dialog import Dialog
-from ikeconsole.render.numbers import grouped
 
 BACKGROUND = "background"
 STOP = "stop"
@@ -24,7 +24,7 @@ class Quit(Dialog[str]):
     ]
 
     def __init__(self, sessions: int) -> None:
-        carried = f"carries {grouped(sessions)} {'session' if sessions == 1 else 'sessions'}"
+        carried = f"carries {count(sessions, 'session')}"
         super().__init__(
             "Leave the console",
             [

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from textual.widget import Widget
-from textual.widgets import Button
 
 from engine.control.records import ConfigState
-from ikeconsole.dialogs.dialog import Dialog
+from ikeconsole.dialogs.confirm import Confirm
 from ikeconsole.widgets.diff_view import DiffView, count_lines
 
 
-class ShowReload(Dialog[bool]):
+class ShowReload(Confirm):
     """Yes or no to the file on disk."""
 
     AUTO_FOCUS = "#cancel"
@@ -22,22 +21,10 @@ class ShowReload(Dialog[bool]):
         super().__init__(
             "Apply the file on disk?",
             [f"{state.path} differs from what runs: +{added} -{removed} lines.", "What is not valid changes nothing."],
+            "Reload",
         )
         self._state = state
 
     def content(self) -> Iterable[Widget]:
         """The difference."""
         yield DiffView(self._state.difference, id="plan-difference")
-
-    def buttons(self) -> Iterable[Button]:
-        """Cancel, reload."""
-        yield Button("Cancel", id="cancel", compact=True)
-        yield Button("Reload", id="accept", variant="warning", compact=True)
-
-    def refusal(self) -> bool:
-        """No."""
-        return False
-
-    def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Answer with a button."""
-        self.dismiss(event.button.id == "accept")

@@ -76,13 +76,13 @@ def _drops(service: ServiceStatus) -> str:
 def _persistence(service: ServiceStatus) -> str:
     if service.persistence == "none":
         return "none"
-    kept = grouped(service.persistence_records)
-    return f"{printable(service.persistence)} {age(service.persistence_timeout_s)}, {kept} records"
+    kept = count(service.persistence_records, "record")
+    return f"{printable(service.persistence)} {age(service.persistence_timeout_s)}, {kept}"
 
 
 def _since_start(service: ServiceStatus) -> str:
     traffic = service.traffic
-    return f"{grouped(service.new_sessions)} sessions, {si(traffic.bytes_in)}B in, {si(traffic.bytes_out)}B out"
+    return f"{count(service.new_sessions, 'session')}, {si(traffic.bytes_in)}B in, {si(traffic.bytes_out)}B out"
 
 
 def health_words(server: ServerStatus, now_at: float) -> str:

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from engine.control.records import SessionPage, SessionRow
 from engine.sessions.session import HALF_OPEN
+from engine.wording import count
 from ikeconsole.render.columns import Column, printable, stacked, table
 from ikeconsole.render.numbers import age, grouped, si
 from ikeconsole.render.services import SHORT_SCHEDULERS
@@ -75,5 +76,5 @@ def _empty(page: SessionPage) -> str:
 def _window(page: SessionPage) -> str:
     last = page.offset + len(page.rows)
     matching = "" if page.matched == page.total else f", {grouped(page.matched)} matching"
-    text = f"{page.offset + 1} to {last} of {grouped(page.total)} sessions{matching}"
+    text = f"{page.offset + 1} to {last} of {count(page.total, 'session')}{matching}"
     return text if last >= page.matched else f"{text}; more with --offset {last}"

@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from engine.control.records import EngineStatus, ServerStatus, ServiceStatus
+from engine.wording import count
 from ikeconsole.render.columns import Column, printable, stacked, table
 from ikeconsole.render.numbers import age, grouped, percent, rate, si
 from ikeconsole.render.shares import share_bar
@@ -57,7 +58,7 @@ def alarms(engine: EngineStatus, width: int) -> Iterator[Text]:
 def _headline(engine: EngineStatus) -> Text:
     return Text.assemble(
         (printable(engine.host), "bold"),
-        f"  {grouped(engine.sessions)} sessions, {grouped(engine.half_open)} half-open",
+        f"  {count(engine.sessions, 'session')}, {grouped(engine.half_open)} half-open",
         f"  up {age(engine.now_at - engine.started_at)}",
         (f"  ikeconsole {printable(engine.version)} pid {engine.pid}", "dim"),
     )
@@ -73,16 +74,16 @@ def _facts(engine: EngineStatus) -> Iterator[Text]:
         "dim",
     )
     if engine.evicted:
-        yield Text(f"{grouped(engine.evicted)} half-open or sleeping sessions gave way to new ones", "yellow")
+        yield Text(f"{count(engine.evicted, 'half-open or sleeping session')} gave way to new ones", "yellow")
     if engine.sockets_taken_back:
         yield Text(
-            f"{grouped(engine.sockets_taken_back)} sockets taken back from flows with traffic: "
+            f"{count(engine.sockets_taken_back, 'socket')} taken back from flows with traffic: "
             "raise the file limit (LimitNOFILE) or max_open_sockets",
             "yellow",
         )
     for service in engine.services:
-        if drops := {reason: count for reason, count in service.drops.items() if count}:
-            counted = ", ".join(f"{printable(reason)} {grouped(count)}" for reason, count in drops.items())
+        if drops := {reason: number for reason, number in service.drops.items() if number}:
+            counted = ", ".join(f"{printable(reason)} {grouped(number)}" for reason, number in drops.items())
             yield Text(f"dropped by {service.name}: {counted}", "dim")
 
 

@@ -9,7 +9,8 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from engine.control import calls
-from engine.control.records import EngineStatus, Event
+from engine.control.records import Event
+from engine.wording import count
 from ikeconsole.actions import bindings
 from ikeconsole.event_history import SEVERITIES, EventHistory
 from ikeconsole.navigation import open_concerned
@@ -62,7 +63,7 @@ class Events(Place):
     async def look(self) -> None:
         """Fetch what is new, and bit by bit what is old."""
         snapshot = self.console_app.snapshot
-        if snapshot is not None and self._history.begin(_engine(snapshot.status)):
+        if snapshot is not None and self._history.begin(snapshot.run):
             self._shown = []
         link = self.console_app.link
         new = await link.ask(calls.ListEvents(after=self._history.newest, limit=calls.MAX_ROWS))
@@ -130,15 +131,10 @@ class Events(Place):
         self.refresh_bindings()
 
     def _summarize(self) -> None:
-        parts = [f" {grouped(len(self._shown))} of {grouped(len(self._history))} events"]
+        parts = [f" {grouped(len(self._shown))} of {count(len(self._history), 'event')}"]
         if self._least != SEVERITIES[0]:
             parts.append(f"{self._least} and graver")
         if self._words:
             parts.append(f"with “{self._words}”")
         parts.append("following" if self._following else "not following (f)")
         self.query_one("#events-summary", Static).update("   ".join(parts))
-
-
-def _engine(status: EngineStatus) -> tuple[str, int, float]:
-    """Which run of which engine it is: another one counts its events anew."""
-    return status.host, status.pid, status.started_at

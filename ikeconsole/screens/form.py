@@ -29,7 +29,7 @@ from ikeconsole.widgets.field_help_pane import FieldHelpPane
 from ikeconsole.widgets.field_row import FieldRow
 from ikeconsole.widgets.head_line import HeadLine
 
-WIDE = 120
+ROOMY, WIDE = 60, 120
 STALE = "The configuration was changed meanwhile: Ctrl+S shows what, and your changes can go on top of it."
 FEW_PROBLEMS = 2
 
@@ -51,7 +51,7 @@ class Form(Place):
     PLACE = "form"
     BINDINGS = bindings("form")
     AUTO_FOCUS = ""
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide")]  # noqa: RUF012 Textual declares it so
+    HORIZONTAL_BREAKPOINTS = [(0, "-cramped"), (ROOMY, "-narrow"), (WIDE, "-wide")]  # noqa: RUF012 as Textual does
     RECORD: ClassVar[type[Record]]
     HEADER: ClassVar[str]
     """The table's header in the file."""
@@ -86,6 +86,13 @@ class Form(Place):
 
     def draw_lists(self, problems: Sequence[Problem]) -> None:
         """Show the lists, and where in them there are problems."""
+
+    def to_problem(self) -> bool:
+        """Go to the first field with a problem; whether there is one in this form."""
+        row = next((row for row in self._rows.values() if row.wrong), None)
+        if row is not None:
+            row.focus_editor()
+        return row is not None
 
     def body(self) -> Iterable[Widget]:
         """The head, what is to be known, the fields, and help."""
@@ -144,7 +151,7 @@ class Form(Place):
         if self.spot.place is not None:
             self.query_one(Fields).disabled = False
             self.draw()
-            self.call_after_refresh(self._first_row.focus_editor)
+            self._first_row.focus_editor()
 
     def draw(self) -> None:
         """Show every value with its problem."""
@@ -214,9 +221,9 @@ class Form(Place):
         if not editing.changed:
             self.notify("Nothing was changed.", markup=False)
         elif problems:
-            self._to_problem()
             text = "is a problem" if len(problems) == 1 else f"are {len(problems)} problems"
-            self.notify(f"There {text} to put right first.", severity="warning", markup=False)
+            where = "" if self.to_problem() else f" {printable(problems[0].key)}: {printable(problems[0].message)}"
+            self.notify(f"There {text} to put right first.{where}", severity="warning", markup=False)
         elif self._stale:
             await reconcile(self.console_app, editing)
             self.draw()
@@ -243,12 +250,6 @@ class Form(Place):
     @property
     def _first_row(self) -> FieldRow:
         return next(iter(self._rows.values()))
-
-    def _to_problem(self) -> None:
-        for row in self._rows.values():
-            if row.wrong:
-                row.focus_editor()
-                return
 
     def _draw_notice(self, problems: Sequence[Problem]) -> None:
         """What is wrong elsewhere, or has happened meanwhile."""

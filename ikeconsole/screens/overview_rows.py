@@ -18,7 +18,7 @@ from ikeconsole.render.states import StateStyles, server_state, service_state
 from ikeconsole.snapshot import Snapshot
 from ikeconsole.widgets.grid_columns import GridColumn
 
-FIVE_MINUTES_S = 300
+_FIVE_MINUTES_S = 300
 _BAR_CELLS = 8
 _SPARK_CELLS = 10
 _MOST_SPELLED = 99_999
@@ -80,6 +80,11 @@ def overview_columns(styles: Callable[[], StateStyles]) -> list[GridColumn[Overv
     ]
 
 
+def points_shown(series: Series | None) -> int:
+    """How many of its points are drawn."""
+    return max(_SPARK_CELLS, round(_FIVE_MINUTES_S / series.step_s)) if series else _SPARK_CELLS
+
+
 def _name(row: OverviewRow, styles: StateStyles) -> Text:
     if row.server is None:
         return Text(printable(row.service.name), "bold")
@@ -113,18 +118,14 @@ def _share(row: OverviewRow, styles: StateStyles) -> Text | str:
 def _sessions(row: OverviewRow, styles: StateStyles) -> Text | str:
     if row.series is None:
         return ""
-    return Text(sparkline(row.series.sessions, _SPARK_CELLS, _span(row.series)), styles.spark_in)
+    return Text(sparkline(row.series.sessions, _SPARK_CELLS, points_shown(row.series)), styles.spark_in)
 
 
 def _traffic(row: OverviewRow, styles: StateStyles) -> Text | str:
     if row.series is None:
         return ""
     both = [sum(ways) for ways in zip(row.series.bytes_in, row.series.bytes_out, strict=True)]
-    return Text(sparkline(both, _SPARK_CELLS, _span(row.series)), styles.spark_in)
-
-
-def _span(series: Series) -> int:
-    return max(_SPARK_CELLS, round(FIVE_MINUTES_S / series.step_s))
+    return Text(sparkline(both, _SPARK_CELLS, points_shown(row.series)), styles.spark_in)
 
 
 def _probe(row: OverviewRow) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ikeconsole.screens.events import Events
 from ikeconsole.screens.overview import Overview
 from ikeconsole.screens.place import Place

@@ -31,6 +31,7 @@ class Service(Form):
     def __init__(self, name: str, editing: Editing | None = None, place: Place | None = None) -> None:
         super().__init__(editing, place)
         self._name = name
+        self._entries: list[Entry] = []
 
     @property
     def title_words(self) -> str:
@@ -58,13 +59,22 @@ class Service(Form):
         editing, place = self.editing, self.spot.place
         if editing is None or place is None:
             return
-        rows = []
+        self._entries = []
         for number, table in enumerate(self._table.get("real_server", ())):
             at = (*place, "real_server", number)
             key = editing.key_of(at) + "."
             wrong = any(problem.key.startswith(key) for problem in problems)
-            rows.append(Entry(number, table, table != editing.before(at), wrong))
-        self.grid.show(rows)
+            self._entries.append(Entry(number, table, table != editing.before(at), wrong))
+        self.grid.show(self._entries)
+
+    def to_problem(self) -> bool:
+        """Its own fields come first, then the real servers: what is wrong with one is told, as it stands elsewhere."""
+        here = super().to_problem()
+        wrong = next((entry.number for entry in self._entries if entry.wrong), None)
+        if not here and wrong is not None:
+            self.grid.select(wrong)
+            self.set_focus(self.grid)
+        return here
 
     def offers(self, action: str) -> bool:
         """Real servers are added and removed while their list has the focus."""

@@ -51,9 +51,11 @@ class Session(Place):
         self._messages = Static(id="session-messages")
         self._seen_at: float | None = None
         """When the engine last knew it, on the engine's clock."""
+        self._run: tuple[str, int, float] | None = None
+        """The run of the engine that numbered it."""
         self._ended = False
         self._told = ""
-        """What the engine's events say of its end."""
+        """What is known of its end."""
 
     @property
     def crumb(self) -> str:
@@ -71,13 +73,20 @@ class Session(Place):
     def on_mount(self) -> None:
         """Show what the list knew until the engine answers."""
         self.query_one("#session").focus()
+        if (snapshot := self.console_app.snapshot) is not None:
+            self._run = snapshot.run
         self._show_head()
 
     async def look(self) -> None:
         """Ask for the session and for where its client would go now."""
-        link = self.console_app.link
+        snapshot = self.console_app.snapshot
+        if snapshot is not None and snapshot.run != (self._run or snapshot.run):
+            self._notice_restart()
+            await self._look_ahead()
+            self._draw()
+            return
         try:
-            detail = await link.ask(calls.GetSession(number=self._number))
+            detail = await self.console_app.link.ask(calls.GetSession(number=self._number))
         except Refused:
             await self._notice_end()
         else:
@@ -124,13 +133,18 @@ class Session(Place):
         snapshot = self.console_app.snapshot
         return snapshot.status.now_at if snapshot else time.time()
 
+    def _notice_restart(self) -> None:
+        """Its number means another session from now on, or none."""
+        if not self._ended:
+            self._ended, self._told = True, "the engine was restarted"
+            self.refresh_bindings()
+
     async def _notice_end(self) -> None:
         """Find out, once, what became of it."""
         if not self._ended:
-            self._ended = True
-            self.refresh_bindings()
             events = await self.console_app.link.ask(calls.ListEvents(limit=calls.MAX_ROWS))
-            self._told = self._ending(events)
+            self._ended, self._told = True, self._ending(events)
+            self.refresh_bindings()
 
     def _ending(self, events: list[Event]) -> str:
         """The newest event that tells of the end of this session, or else of something of its client."""

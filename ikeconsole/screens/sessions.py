@@ -12,6 +12,7 @@ from textual.widget import Widget
 from engine.control import calls
 from engine.control.api import Refused
 from engine.control.records import SessionPage, SessionQuery, SessionRow
+from engine.wording import count
 from ikeconsole import session_changes as changes
 from ikeconsole.actions import bindings
 from ikeconsole.client import EngineUnreachable
@@ -227,7 +228,7 @@ class Sessions(Place):
 
     def _nothing(self, page: SessionPage) -> str:
         if page.total:
-            return f" None of {grouped(page.total)} sessions matches {printable(self._question.filter)}"
+            return f" None of {count(page.total, 'session')} matches {printable(self._question.filter)}"
         snapshot = self.console_app.snapshot
         services = snapshot.status.services if snapshot else []
         at = " or ".join(f"{service.address} ({printable(service.name)})" for service in services[:2])

@@ -75,12 +75,7 @@ class FieldRow(Vertical):
             case _:
                 pass
         changed = value != before
-        if value is None:
-            note = "default" if field.default is not None else "required"
-        elif field.default in (None, "", []):
-            note = ""
-        else:
-            note = f"default {field.show(field.default)}"
+        note = "" if value is not None else "required" if field.default is None else "default"
         drawn = (CHANGED_MARK if changed else " ", note, problem)
         if drawn != self._drawn:
             self._drawn = drawn
@@ -93,7 +88,7 @@ class FieldRow(Vertical):
 
     def focus_editor(self) -> None:
         """Begin to edit it."""
-        self._editor.focus()
+        self.screen.set_focus(self._editor)
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:

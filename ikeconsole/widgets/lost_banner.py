@@ -12,7 +12,7 @@ from ikeconsole.widgets.bar import Bar
 
 
 class LostBanner(Bar):
-    """Takes a line only while the engine is lost."""
+    """Takes a line only while the engine is lost, and a second one where what to do would be cut off."""
 
     def line(self, width: int) -> Content | None:
         """What is known about the loss."""
@@ -20,6 +20,5 @@ class LostBanner(Bar):
         if lost is None:
             return None
         since = age(time.monotonic() - lost.since_s)
-        shown = f", what you see is {since} old" if self.console_app.snapshot else ""
-        text = f" ▲ engine lost {since} ago{shown}; trying again: {printable(lost.reason)}"
-        return Content(text).truncate(width, ellipsis=True)
+        shown = "; this is what it was then" if self.console_app.snapshot else ""
+        return Content(f" ▲ engine lost {since} ago{shown}; trying again: {printable(lost.reason)}")

@@ -6,8 +6,9 @@ import time
 
 from textual.content import Content
 
+from engine.wording import count
 from ikeconsole.render.columns import printable
-from ikeconsole.render.numbers import grouped, si
+from ikeconsole.render.numbers import si
 from ikeconsole.widgets.bar import Bar, spread
 
 
@@ -27,7 +28,7 @@ class TopBar(Bar):
             return spread(left, Content(f"{mark} "), width)
         status = snapshot.status
         clock = time.strftime("%H:%M:%S", time.localtime(status.now_at))
-        counts = f"{grouped(status.sessions)} sessions"
+        counts = count(status.sessions, "session")
         rates = f"{si(8 * status.rates.bytes_in):>4}b/s in {si(8 * status.rates.bytes_out):>4}b/s out"
         only_look = "read-only  " if app.read_only else ""
         # Where one is matters most: the rest gives way to it, the least important first.

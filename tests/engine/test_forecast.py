@@ -88,7 +88,7 @@ def test_weight_nothing_drains_as_well() -> None:
         ),
         (
             Leaving(watched_s=40, ended=9, oldest_s=None),
-            "How soon it is empty cannot be told yet: it is watched for 40 s.",
+            "How soon it is empty can be told after it was watched for 5 m.",
         ),
     ],
 )

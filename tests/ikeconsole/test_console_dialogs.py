@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 from console_pictures import LOOKS, console, look, picture, settle
@@ -20,6 +21,7 @@ from ikeconsole.dialogs.quit import Quit
 from ikeconsole.palette import Palette
 from ikeconsole.widgets.key_bar import KeyBar
 
+HOSTED = SimpleNamespace(ended=False)
 Snap = Callable[..., bool]
 Size = tuple[int, int]
 
@@ -37,7 +39,7 @@ def test_picture_of_help(snap_compare: Snap, monkeypatch: pytest.MonkeyPatch, si
 
 @pytest.mark.parametrize(("size", "theme"), LOOKS)
 def test_picture_of_quitting(snap_compare: Snap, monkeypatch: pytest.MonkeyPatch, size: Size, theme: str) -> None:
-    assert picture(snap_compare, monkeypatch, size, theme, ["q"], hosted=object())
+    assert picture(snap_compare, monkeypatch, size, theme, ["q"], hosted=HOSTED)
 
 
 @pytest.mark.parametrize(("size", "theme"), LOOKS)
@@ -162,7 +164,7 @@ async def test_an_attached_console_is_left_at_once() -> None:
 @pytest.mark.asyncio
 @pytest.mark.parametrize(("key", "choice"), [("b", "background"), ("s", "stop")])
 async def test_leaving_a_hosted_engine_with_sessions_asks(key: str, choice: str) -> None:
-    app = console(hosted=object())
+    app = console(hosted=HOSTED)
     async with app.run_test(size=(80, 24)) as pilot:
         await look(pilot)
         await pilot.press("q")

@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from engine.control.api import Refused
-from engine.control.records import EngineStatus
+from engine.control.records import EngineStatus, Series
 from ikeconsole.app import ConsoleApp
 from ikeconsole.dialogs.confirm import Confirm
 from ikeconsole.dialogs.weight import Weight
@@ -21,6 +21,7 @@ from ikeconsole.screens.overview import Overview
 from ikeconsole.screens.overview_rows import OverviewRow
 from ikeconsole.widgets.fact_sheet import FactSheet
 from ikeconsole.widgets.grid import Grid
+from ikeconsole.widgets.trend_sheet import TrendSheet
 
 
 class ChangingEngine(FakeEngine):
@@ -47,6 +48,12 @@ def drawn(app: ConsoleApp) -> list[str]:
 
 def told(app: ConsoleApp, sheet: str) -> str:
     return str(app.screen.query_one(f"#{sheet}", FactSheet).content)
+
+
+def lately(app: ConsoleApp) -> list[str]:
+    """The lines that tell how the selected row went."""
+    sheet = app.screen.query_one(TrendSheet)
+    return [line.rstrip() for line in str(sheet.content).splitlines()] if sheet.display else []
 
 
 def toasts(app: ConsoleApp) -> list[str]:
@@ -153,6 +160,59 @@ async def test_the_selected_row_and_the_engine_are_described() -> None:
             "table 0.6 %   persistence 1 311   sockets 2.2 %   memory 71MB",
             "fast path off: libbpf.so.1 was not found",
         ]
+
+
+@pytest.mark.asyncio
+async def test_it_tells_how_the_selected_row_went_with_its_present_and_highest_values() -> None:
+    link = FakeLink()
+    app = console(link)
+    async with app.run_test(size=WIDE) as pilot:
+        await look(pilot)
+        assert [line[:32].split() for line in lately(app)] == [
+            ["now", "most"],
+            ["sessions", "1", "204", "1", "204"],
+            ["new/s", "2.1", "2.1"],
+            ["in", "b/s", "412M", "412M"],
+            ["out", "b/s", "1.1G", "1.1G"],
+            ["packets/s", "216k", "216k"],
+        ]
+        assert all(len(line) == 32 + 60 for line in lately(app)[1:])
+        await press(pilot, "j", "j", "j")
+        assert [line[16:] for line in lately(app)[1:]] == [f"     0       0  {'▁' * 60}"] * 5
+
+
+@pytest.mark.asyncio
+async def test_what_is_not_known_yet_is_no_course() -> None:
+    class Forgetful(FakeEngine):
+        def series(self, points: int, service: str | None, server: str | None) -> list[Series]:
+            return []
+
+    app = console(FakeLink(Forgetful()))
+    async with app.run_test(size=WIDE) as pilot:
+        await look(pilot)
+        assert lately(app)[1] == "sessions         1 204       -"
+
+
+@pytest.mark.asyncio
+async def test_on_a_low_screen_no_row_goes_for_how_another_went() -> None:
+    engine = ChangingEngine()
+    app = console(FakeLink(engine))
+    async with app.run_test(size=NARROW) as pilot:
+        await look(pilot)
+        assert len(lately(app)) == TrendSheet.LINES
+        assert len(drawn(app)) >= 1 + 6
+        engine.shown = msgspec.structs.replace(STATUS, services=[ALWAYS_ON, *STATUS.services, *STATUS.services])
+        await look(pilot)
+        assert lately(app) == []
+        await pilot.resize_terminal(80, 48)
+        await settle(pilot)
+        assert len(lately(app)) == TrendSheet.LINES
+        await pilot.resize_terminal(*NARROW)
+        await settle(pilot)
+        assert lately(app) == []
+        engine.shown = STATUS
+        await look(pilot)
+        assert len(lately(app)) == TrendSheet.LINES
 
 
 @pytest.mark.asyncio

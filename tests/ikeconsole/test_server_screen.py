@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from changing_engine import ChangingEngine
-from console_pictures import LOOKS, NARROW, WIDE, console, look, picture, settle
+from console_pictures import LOOKS, NARROW, console, look, picture, settle
 from fake_link import FakeLink
 from textual.pilot import Pilot
 from textual.widgets import Button, Input, Static
@@ -61,12 +61,12 @@ def test_it_looks_so(snap_compare: Snap, monkeypatch: pytest.MonkeyPatch, size: 
     assert picture(snap_compare, monkeypatch, size, theme, PAGES["draining"])
 
 
-@pytest.mark.parametrize("size", [NARROW, WIDE], ids=str)
+@pytest.mark.parametrize(("size", "theme"), LOOKS)
 @pytest.mark.parametrize("page", ["up", "down"])
 def test_other_servers_look_so(
-    snap_compare: Snap, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], page: str
+    snap_compare: Snap, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], theme: str, page: str
 ) -> None:
-    assert picture(snap_compare, monkeypatch, size, "night", PAGES[page])
+    assert picture(snap_compare, monkeypatch, size, theme, PAGES[page])
 
 
 def test_a_lost_engine_looks_so(snap_compare: Snap, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from console_pictures import LOOKS, console, look, picture, settle
 from fake_engine import SETTINGS, FakeEngine, loaded
 from fake_link import FakeLink
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from engine.control.api import Refused
 from engine.control.calls import Apply, MakePlan
@@ -100,6 +100,50 @@ async def test_a_plan_that_is_cancelled_changes_nothing_and_leads_back_to_the_fo
         await press(pilot, *IKE_PORT, "7", "ctrl+s", "enter")
         assert form(app).unsaved
         assert not calls(link, Apply)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("key", "applied"), [("y", 1), ("n", 0)])
+async def test_a_plan_is_answered_with_y_and_n_as_any_question(key: str, applied: int) -> None:
+    link = FakeLink()
+    app = console(link)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await look(pilot)
+        await press(pilot, *IKE_PORT, "7", "ctrl+s")
+        assert isinstance(app.screen, ShowPlan)
+        await press(pilot, key)
+        assert not isinstance(app.screen, ShowPlan)
+        assert len(calls(link, Apply)) == applied
+
+
+@pytest.mark.asyncio
+async def test_applying_leads_to_the_real_server_with_the_problem() -> None:
+    link = FakeLink()
+    app = console(link)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await look(pilot)
+        await press(pilot, *FORM, "pagedown", "down", "enter", "tab")
+        await press(pilot, "backspace", "x", "escape", "home", "pageup", "ctrl+s")
+        assert isinstance(app.screen, Service)
+        assert app.focused is app.screen.grid
+        assert app.screen.grid.cursor == 1
+        assert app.screen.grid.selected is not None
+        assert app.screen.grid.selected.wrong
+        assert not calls(link, MakePlan)
+        assert "real_server.rras-2.address: " in toasts(app)[-1]
+
+
+@pytest.mark.asyncio
+async def test_only_a_default_is_called_so() -> None:
+    app = console(FakeLink())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await look(pilot)
+        await press(pilot, *FORM)
+        rows = {row.field.label: row for row in app.screen.query(FieldRow)}
+        scheduler = rows["scheduler"].query_one(".note", Static)
+        assert str(scheduler.render()) == "default"
+        await press(pilot, *["down"] * 7, "right")
+        assert str(scheduler.render()) == ""
 
 
 @pytest.mark.asyncio

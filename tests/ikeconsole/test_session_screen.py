@@ -193,7 +193,7 @@ def test_picture_of_the_page(
     assert picture(snap_compare, monkeypatch, size, theme, ["2", "enter"], link=FakeLink(Living()))
 
 
-@pytest.mark.parametrize(("size", "theme"), LOOKS[:1])
+@pytest.mark.parametrize(("size", "theme"), LOOKS)
 def test_picture_of_an_ended_session(
     snap_compare: Any, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], theme: str
 ) -> None:

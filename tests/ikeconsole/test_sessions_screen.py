@@ -452,7 +452,7 @@ def test_picture_of_the_list(
     assert picture(snap_compare, monkeypatch, size, theme, ["2", "down"], link=FakeLink(ManySessions(1204)))
 
 
-@pytest.mark.parametrize(("size", "theme"), LOOKS[:1])
+@pytest.mark.parametrize(("size", "theme"), LOOKS)
 def test_picture_of_the_filter(
     snap_compare: Any, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], theme: str
 ) -> None:
@@ -460,7 +460,7 @@ def test_picture_of_the_filter(
     assert picture(snap_compare, monkeypatch, size, theme, keys, link=FakeLink(ManySessions(1204)))
 
 
-@pytest.mark.parametrize(("size", "theme"), LOOKS[:1])
+@pytest.mark.parametrize(("size", "theme"), LOOKS)
 @pytest.mark.parametrize("key", ["c", "m"])
 def test_picture_of_a_dialog(
     snap_compare: Any, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], theme: str, key: str
