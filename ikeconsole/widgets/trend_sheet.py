@@ -21,6 +21,7 @@ class TrendSheet(Bar):
     """A line of titles, and one for each trend; it takes no room while there are none."""
 
     LINES: ClassVar = 6
+    """How many it takes otherwise."""
 
     def __init__(self, title: str, id: str) -> None:
         super().__init__()
