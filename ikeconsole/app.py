@@ -21,7 +21,6 @@ from engine.control import calls
 from engine.control.api import Refused
 from engine.control.records import Alarm
 from ikeconsole.actions import bindings, find
-from ikeconsole.applying import reload
 from ikeconsole.client import EngineUnreachable
 from ikeconsole.command_line import command_line
 from ikeconsole.dialogs.about import About
@@ -29,19 +28,20 @@ from ikeconsole.dialogs.alarms import Alarms
 from ikeconsole.dialogs.confirm import Confirm
 from ikeconsole.dialogs.help import Help
 from ikeconsole.dialogs.quit import STOP, Quit
-from ikeconsole.few_colours import FEW_COLOURS, THE_16, has_few_colours
 from ikeconsole.key_order import KeyByKeyApp
 from ikeconsole.link import Link, SocketLink
+from ikeconsole.looks.few_colours import FEW_COLOURS, THE_16, has_few_colours
+from ikeconsole.looks.preferences import RememberedPreferences
+from ikeconsole.looks.state_styles import state_styles, state_variables
+from ikeconsole.looks.themes import known_theme, register_themes
 from ikeconsole.navigation import open_alarm
-from ikeconsole.preferences import RememberedPreferences
 from ikeconsole.render.states import TERMINAL, StateStyles
 from ikeconsole.screens.history import History
 from ikeconsole.screens.place import Place
 from ikeconsole.screens.places import ROOTS
 from ikeconsole.screens.theme_picker import ThemePicker
+from ikeconsole.settings.applying import reload
 from ikeconsole.snapshot import Snapshot
-from ikeconsole.state_styles import state_styles, state_variables
-from ikeconsole.themes import known_theme, register_themes
 from ikeconsole.widgets.grid import Grid
 
 REFRESH_CHOICES_S = (0.5, 1.0, 2.0, 5.0, 10.0)

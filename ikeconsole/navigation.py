@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine.control.records import Alarm
-from ikeconsole.session_changes import host_of
+from ikeconsole.changes.sessions import host_of
 
 if TYPE_CHECKING:
     from ikeconsole.app import ConsoleApp

@@ -9,11 +9,12 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from engine.control.records import ServerStatus
-from ikeconsole import server_changes, session_changes
 from ikeconsole.actions import ACTIONS, PLACES
+from ikeconsole.changes import servers as server_changes
+from ikeconsole.changes import sessions as session_changes
 from ikeconsole.dialogs.explanation import explain
+from ikeconsole.looks.themes import ConsoleTheme
 from ikeconsole.navigation import open_sessions
-from ikeconsole.themes import ConsoleTheme
 
 if TYPE_CHECKING:
     from ikeconsole.app import ConsoleApp

@@ -8,12 +8,18 @@ from tempfile import mkdtemp
 from typing import Any
 
 import pytest
+import textual._wait
 from fake_link import FakeLink
 from textual.pilot import Pilot
 from textual.widgets import Input
 
 from ikeconsole.app import ConsoleApp
-from ikeconsole.preferences import RememberedPreferences
+from ikeconsole.looks.preferences import RememberedPreferences
+
+# The pilot takes the console for idle when it does nothing for so long. `settle` waits for what matters, so that
+# Textual's fiftieth of a second for every key would only be waited for.
+textual._wait.SLEEP_GRANULARITY = 1 / 200
+textual._wait.SLEEP_IDLE = textual._wait.SLEEP_GRANULARITY / 20
 
 NARROW = (80, 24)
 WIDE = (160, 48)
@@ -43,6 +49,9 @@ async def settle(pilot: Pilot[Any]) -> None:
     if looking:  # of an empty list Textual makes all workers, also those that wait for a key
         await pilot.app.workers.wait_for_complete(looking)
     await pilot.pause()
+    app = pilot.app
+    while isinstance(app, ConsoleApp) and app.handling_keys and app.is_running and not app._exit:
+        await pilot.pause()
 
 
 async def look(pilot: Pilot[Any]) -> None:

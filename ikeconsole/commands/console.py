@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ikeconsole.exits import Exit, Failure
 from ikeconsole.locate import config_path, control_socket
-from ikeconsole.terminal import Terminal
+from ikeconsole.process.terminal import Terminal
 
 _SHORT_HELP = """\
 No engine answers here. To begin:
@@ -37,11 +37,11 @@ def execute(options: Namespace) -> int:
         print(_SHORT_HELP)
         return Exit.OK
     terminal = _terminal()
-    from ikeconsole.launch import leave_parent_waiting
+    from ikeconsole.process.launch import leave_parent_waiting
 
     # Nothing more is loaded before: what the parent has, it has for as long as the console lives.
     parent = leave_parent_waiting(terminal)
-    from ikeconsole.beside import host
+    from ikeconsole.process.beside import host
 
     return host(options, terminal, parent)
 
@@ -74,7 +74,7 @@ def _attach(options: Namespace, path: Path) -> int:
 
     ask(options, nothing)
     terminal = _terminal()
-    from ikeconsole.attached import attach
+    from ikeconsole.process.attached import attach
 
     return attach(path, terminal, read_only=options.read_only)
 

@@ -20,8 +20,8 @@ from engine.runtime import StartError
 from ikeconsole.demo import display, simulation
 from ikeconsole.demo.layout import Layout, choose_ports
 from ikeconsole.exits import Exit, Failure
-from ikeconsole.notices import Notices
-from ikeconsole.terminal import Terminal
+from ikeconsole.process.notices import Notices
+from ikeconsole.process.terminal import Terminal
 
 _NO_SCREEN = ("", "dumb", "unknown")
 

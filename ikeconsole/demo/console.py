@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from ikeconsole.app import ConsoleApp
-from ikeconsole.attached import show_until_left
 from ikeconsole.demo.layout import Layout
-from ikeconsole.departure import Departure
 from ikeconsole.exits import Exit
-from ikeconsole.notices import Notices
-from ikeconsole.terminal import Terminal
+from ikeconsole.process.attached import show_until_left
+from ikeconsole.process.departure import Departure
+from ikeconsole.process.notices import Notices
+from ikeconsole.process.terminal import Terminal
 
 INTRODUCTION: Final = (
     "All on loopback: clients roam, servers fail. Try 2 and Enter (a session), 3 and d (drain a server), "

@@ -11,7 +11,7 @@ import trio
 
 from ikeconsole.demo.layout import Layout
 from ikeconsole.demo.scenario import perform
-from ikeconsole.turns import quick_turns
+from ikeconsole.process.turns import quick_turns
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from textual.widget import Widget
 from textual.widgets import Button, OptionList, Static
 
 from ikeconsole.dialogs.dialog import Dialog
-from ikeconsole.merging import Collision, Path
 from ikeconsole.render.columns import printable
+from ikeconsole.settings.merging import Collision, Path
 
 MAX_CHANGES = 8
 

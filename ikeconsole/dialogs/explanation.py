@@ -10,7 +10,7 @@ from textual.widgets import Button, Static
 
 from engine.control import calls
 from engine.control.records import Explanation
-from ikeconsole.changing import ask
+from ikeconsole.changes.asking import ask
 from ikeconsole.dialogs.dialog import Dialog
 from ikeconsole.render.explanation import explained
 

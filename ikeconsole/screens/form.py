@@ -16,14 +16,14 @@ from engine.config.problems import Problem
 from engine.config.schema import Record
 from engine.control.calls import GetSettings
 from ikeconsole.actions import bindings
-from ikeconsole.applying import apply, reconcile
 from ikeconsole.dialogs.confirm import Confirm
-from ikeconsole.editing import Editing, Spot
-from ikeconsole.editing import Place as TablePlace
-from ikeconsole.field_help import HELP
 from ikeconsole.render.columns import printable
-from ikeconsole.schema_fields import sections
 from ikeconsole.screens.place import Place
+from ikeconsole.settings.applying import apply, reconcile
+from ikeconsole.settings.editing import Editing, Spot
+from ikeconsole.settings.editing import Place as TablePlace
+from ikeconsole.settings.field_help import HELP
+from ikeconsole.settings.schema_fields import sections
 from ikeconsole.snapshot import Snapshot
 from ikeconsole.widgets.field_help_pane import FieldHelpPane
 from ikeconsole.widgets.field_row import FieldRow

@@ -12,9 +12,9 @@ from textual.widget import Widget
 from engine.control.calls import GetConfig, ListHistory
 from engine.control.records import ConfigState, Revision
 from ikeconsole.actions import bindings
-from ikeconsole.applying import undo
 from ikeconsole.render.numbers import clock
 from ikeconsole.screens.place import Place
+from ikeconsole.settings.applying import undo
 from ikeconsole.widgets.diff_view import DiffView, count_lines
 from ikeconsole.widgets.grid import Grid
 from ikeconsole.widgets.grid_columns import GridColumn

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from engine.config import schema
 from ikeconsole.actions import bindings
-from ikeconsole.editing import Editing, Place
 from ikeconsole.screens.form import Form
+from ikeconsole.settings.editing import Editing, Place
 
 
 class RealServerSettings(Form):

@@ -6,8 +6,8 @@ from textual import work
 
 from engine.control.records import ServerStatus
 from ikeconsole.actions import find
+from ikeconsole.changes.servers import change_state, change_weight, is_offered, probe_now
 from ikeconsole.screens.place import Place
-from ikeconsole.server_changes import change_state, change_weight, is_offered, probe_now
 
 
 class ServerActing(Place):

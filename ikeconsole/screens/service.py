@@ -11,9 +11,9 @@ from textual.widget import Widget
 from engine.config import schema
 from engine.config.problems import Problem
 from ikeconsole.actions import bindings
-from ikeconsole.editing import Editing, Place
 from ikeconsole.screens.form import Form, section_head
 from ikeconsole.screens.real_server_settings import RealServerSettings
+from ikeconsole.settings.editing import Editing, Place
 from ikeconsole.widgets.entry_grid import Entry, EntryGrid
 from ikeconsole.widgets.grid import Grid
 

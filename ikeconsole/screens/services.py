@@ -13,15 +13,15 @@ from engine.config.schema import Health, HealthKind
 from engine.control.calls import GetSettings
 from engine.control.records import ServiceStatus, Settings
 from ikeconsole.actions import bindings
-from ikeconsole.applying import apply
-from ikeconsole.changing import ask
-from ikeconsole.editing import Editing, config_of
+from ikeconsole.changes.asking import ask
 from ikeconsole.render.numbers import UNKNOWN, age
 from ikeconsole.render.services import SHORT_SCHEDULERS
 from ikeconsole.render.states import service_state
 from ikeconsole.screens.engine_settings import EngineSettings
 from ikeconsole.screens.place import Place
 from ikeconsole.screens.service import Service
+from ikeconsole.settings.applying import apply
+from ikeconsole.settings.editing import Editing, config_of
 from ikeconsole.snapshot import Snapshot
 from ikeconsole.widgets.grid import Grid
 from ikeconsole.widgets.grid_columns import GridColumn

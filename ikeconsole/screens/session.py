@@ -13,8 +13,8 @@ from textual.widgets import Static
 from engine.control import calls
 from engine.control.api import Refused
 from engine.control.records import Event, Explanation, SessionDetail, SessionRow
-from ikeconsole import session_changes as changes
 from ikeconsole.actions import bindings
+from ikeconsole.changes import sessions as changes
 from ikeconsole.navigation import open_server
 from ikeconsole.render.columns import printable
 from ikeconsole.render.events import event_line

@@ -13,8 +13,8 @@ from engine.control import calls
 from engine.control.api import Refused
 from engine.control.records import SessionPage, SessionQuery, SessionRow
 from engine.wording import count
-from ikeconsole import session_changes as changes
 from ikeconsole.actions import bindings
+from ikeconsole.changes import sessions as changes
 from ikeconsole.client import EngineUnreachable
 from ikeconsole.exporting import export_sessions
 from ikeconsole.render.columns import printable

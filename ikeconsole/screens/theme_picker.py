@@ -14,9 +14,9 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from ikeconsole.dialogs.dialog import Modal
-from ikeconsole.state_styles import state_styles
-from ikeconsole.themes import ConsoleTheme
-from ikeconsole.toml_files import FileProblem
+from ikeconsole.looks.state_styles import state_styles
+from ikeconsole.looks.themes import ConsoleTheme
+from ikeconsole.looks.toml_files import FileProblem
 
 
 class ThemePicker(Modal[str | None]):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widgets import Static
 
-from ikeconsole.field_help import CHOICES, HELP
-from ikeconsole.schema_fields import Field
+from ikeconsole.settings.field_help import CHOICES, HELP
+from ikeconsole.settings.schema_fields import Field
 
 NARROW_LINES = 3
 

@@ -10,9 +10,9 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from ikeconsole.field_help import CHOICES
 from ikeconsole.render.columns import printable
-from ikeconsole.schema_fields import Field
+from ikeconsole.settings.field_help import CHOICES
+from ikeconsole.settings.schema_fields import Field
 from ikeconsole.widgets.choice import Choice, Reading
 
 CHANGED_MARK = "●"

@@ -16,9 +16,9 @@ import trio
 from textual.app import App, ComposeResult
 from textual.widgets import Static
 
-from ikeconsole import departure, hosting
-from ikeconsole.hosting import Hosted
 from ikeconsole.main import run
+from ikeconsole.process import departure, hosting
+from ikeconsole.process.hosting import Hosted
 
 
 class ConsoleApp(App[None]):

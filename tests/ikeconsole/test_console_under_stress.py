@@ -172,7 +172,7 @@ async def test_what_came_of_a_change_is_told_although_its_place_was_left() -> No
 
 @pytest.mark.asyncio
 async def test_an_answer_that_takes_long_is_said_to_be_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ikeconsole.changing.LATE_S", 0.01)
+    monkeypatch.setattr("ikeconsole.changes.asking.LATE_S", 0.01)
     app = console(SlowLink(PreviewServer))
     async with app.run_test(size=(80, 24)) as pilot:
         await look(pilot)

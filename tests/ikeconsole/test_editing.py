@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import Any
 
 from engine.control.records import Settings
-from ikeconsole.editing import Editing
+from ikeconsole.settings.editing import Editing
 
 TABLES: dict[str, Any] = {
     "service": [

@@ -20,7 +20,7 @@ from ikeconsole.app import ConsoleApp
 from ikeconsole.dialogs.conflict import Conflict
 from ikeconsole.dialogs.plan import ShowPlan
 from ikeconsole.link import SocketLink
-from ikeconsole.preferences import RememberedPreferences
+from ikeconsole.looks.preferences import RememberedPreferences
 from ikeconsole.screens.history import History
 from ikeconsole.screens.services import Services
 from ikeconsole.widgets.field_row import FieldRow

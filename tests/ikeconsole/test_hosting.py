@@ -12,9 +12,9 @@ from pty_shell import status
 from running_engine import service, write_config
 
 from engine.config.load import load
-from ikeconsole import hosting
-from ikeconsole.hosting import Hosted
-from ikeconsole.notices import Notice
+from ikeconsole.process import hosting
+from ikeconsole.process.hosting import Hosted
+from ikeconsole.process.notices import Notice
 
 DEADLINE_S = 10.0
 

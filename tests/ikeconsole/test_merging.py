@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ikeconsole.merging import ORDER, Collision, Tables, merge
+from ikeconsole.settings.merging import ORDER, Collision, Tables, merge
 
 NAMES = st.sampled_from("abcd")
 NUMBERS = st.integers(0, 3)

@@ -21,7 +21,7 @@ from ikeconsole.app import ConsoleApp
 from ikeconsole.dialogs.confirm import Confirm
 from ikeconsole.dialogs.server_choice import ServerChoice
 from ikeconsole.link import SocketLink
-from ikeconsole.preferences import RememberedPreferences
+from ikeconsole.looks.preferences import RememberedPreferences
 from ikeconsole.screens.events import Events
 from ikeconsole.screens.server import Server as ServerPage
 from ikeconsole.screens.sessions import Sessions

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ikeconsole.preferences import Preferences, RememberedPreferences
+from ikeconsole.looks.preferences import Preferences, RememberedPreferences
 
 
 def test_choices_last_to_the_next_run(tmp_path: Path) -> None:

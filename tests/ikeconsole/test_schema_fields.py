@@ -10,8 +10,8 @@ from msgspec.structs import fields
 
 from engine.config.decode import array_of, table_of
 from engine.config.schema import Config, EngineSection, RealServer, Record, Service
-from ikeconsole.field_help import CHOICES, HELP
-from ikeconsole.schema_fields import Field, sections
+from ikeconsole.settings.field_help import CHOICES, HELP
+from ikeconsole.settings.schema_fields import Field, sections
 
 FORMS: dict[str, type[Record]] = {"engine": EngineSection, "service": Service, "service.real_server": RealServer}
 FIELDS = [field for header, record in FORMS.items() for section in sections(record, header) for field in section.fields]

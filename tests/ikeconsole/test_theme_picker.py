@@ -10,10 +10,10 @@ from textual.app import App
 from textual.widgets import OptionList, Static
 
 import ikeconsole
+from ikeconsole.looks.state_styles import state_variables
+from ikeconsole.looks.themes import load_themes, search_path
+from ikeconsole.looks.toml_files import FileProblem
 from ikeconsole.screens.theme_picker import ThemePicker
-from ikeconsole.state_styles import state_variables
-from ikeconsole.themes import load_themes, search_path
-from ikeconsole.toml_files import FileProblem
 
 STYLES = sorted((Path(ikeconsole.__file__).parent / "styles").glob("*.tcss"))
 

@@ -18,9 +18,9 @@ from textual.pilot import Pilot
 from textual.theme import BUILTIN_THEMES, Theme
 from textual.widgets import Static
 
-from ikeconsole import themes
-from ikeconsole.state_styles import DERIVED_FROM, ROW_CURSOR, contrast_ratio, state_styles, state_variables
-from ikeconsole.themes import (
+from ikeconsole.looks import themes
+from ikeconsole.looks.state_styles import DERIVED_FROM, ROW_CURSOR, contrast_ratio, state_styles, state_variables
+from ikeconsole.looks.themes import (
     COLOUR_VARIABLES,
     DEFAULT_THEME,
     MAX_FILES,

@@ -12,14 +12,14 @@ from engine.config.problems import ConfigError
 from engine.logs import open_log_file, set_up_logging
 from engine.paths import default_state_dir
 from engine.runtime import StartError
-from ikeconsole.departure import Departure
 from ikeconsole.exits import Exit, Failure
-from ikeconsole.hosting import Hosted
-from ikeconsole.keeping import Keeper
-from ikeconsole.launch import Parent
 from ikeconsole.locate import config_path
-from ikeconsole.notices import Notice, Notices
-from ikeconsole.terminal import Terminal
+from ikeconsole.process.departure import Departure
+from ikeconsole.process.hosting import Hosted
+from ikeconsole.process.keeping import Keeper
+from ikeconsole.process.launch import Parent
+from ikeconsole.process.notices import Notice, Notices
+from ikeconsole.process.terminal import Terminal
 
 
 def host(options: Namespace, terminal: Terminal, parent: Parent) -> int:

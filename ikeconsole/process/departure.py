@@ -11,9 +11,9 @@ from typing import Final, Protocol
 from rich.console import Console
 from textual.driver import Driver
 
-from ikeconsole.driver import driver_on
-from ikeconsole.notices import Notice, Notices
-from ikeconsole.terminal import Terminal
+from ikeconsole.process.driver import driver_on
+from ikeconsole.process.notices import Notice, Notices
+from ikeconsole.process.terminal import Terminal
 
 ASK_AGAIN_S: Final = 0.2
 PATIENCE_S: Final = 1.0

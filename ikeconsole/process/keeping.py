@@ -8,13 +8,13 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 
 from engine.logs import LogFile
-from ikeconsole.departure import Departure
 from ikeconsole.exits import Exit
-from ikeconsole.hosting import Hosted
-from ikeconsole.launch import Parent
-from ikeconsole.notices import Notice, Notices
-from ikeconsole.terminal import Terminal
-from ikeconsole.turns import quick_turns
+from ikeconsole.process.departure import Departure
+from ikeconsole.process.hosting import Hosted
+from ikeconsole.process.launch import Parent
+from ikeconsole.process.notices import Notice, Notices
+from ikeconsole.process.terminal import Terminal
+from ikeconsole.process.turns import quick_turns
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from engine.control import calls
 from engine.control.records import SessionPage, SessionQuery, SessionRow
-from ikeconsole.changing import ask, confirm_and_do, do, foresee
+from ikeconsole.changes.asking import ask, confirm_and_do, do, foresee
 from ikeconsole.dialogs.clear_choice import ClearChoice
 from ikeconsole.dialogs.server_choice import ServerChoice
 from ikeconsole.render.columns import printable

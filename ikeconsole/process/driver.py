@@ -10,8 +10,8 @@ from typing import Any, cast
 
 from textual.drivers.linux_driver import LinuxDriver
 
-from ikeconsole.notices import Notice, Notices
-from ikeconsole.terminal import Terminal
+from ikeconsole.process.notices import Notice, Notices
+from ikeconsole.process.terminal import Terminal
 
 
 def driver_on(terminal: Terminal, notices: Notices, *, may_suspend: bool) -> type[LinuxDriver]:

@@ -17,7 +17,7 @@ from engine.control.api import Refused
 from engine.operations import Operations
 from engine.paths import default_control_socket
 from engine.runtime import StartError, serve_forever
-from ikeconsole.notices import Notice
+from ikeconsole.process.notices import Notice
 
 STOP_DEADLINE_S: Final = 30.0
 """How long an engine may take to end its sessions before the process ends without it."""

@@ -11,8 +11,8 @@ import tomli_w
 from msgspec import Meta
 
 from engine.config.save import os_remedy, replace_file
-from ikeconsole.themes import DEFAULT_THEME, Slug
-from ikeconsole.toml_files import FileProblem, UnusableFileError, read_record, user_directory
+from ikeconsole.looks.themes import DEFAULT_THEME, Slug
+from ikeconsole.looks.toml_files import FileProblem, UnusableFileError, read_record, user_directory
 
 
 class Preferences(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

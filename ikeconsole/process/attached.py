@@ -11,10 +11,10 @@ from pathlib import Path
 from engine.logs import open_log_file, set_up_logging
 from engine.paths import default_state_dir
 from ikeconsole.app import ConsoleApp
-from ikeconsole.departure import Departure
 from ikeconsole.exits import Exit
-from ikeconsole.notices import Notice, Notices
-from ikeconsole.terminal import Terminal
+from ikeconsole.process.departure import Departure
+from ikeconsole.process.notices import Notice, Notices
+from ikeconsole.process.terminal import Terminal
 
 
 def attach(control_socket: Path, terminal: Terminal, *, read_only: bool) -> int:

@@ -13,8 +13,8 @@ import sys
 from contextlib import suppress
 from typing import Final
 
-from ikeconsole.notices import OBEYED
-from ikeconsole.terminal import Terminal
+from ikeconsole.process.notices import OBEYED
+from ikeconsole.process.terminal import Terminal
 
 _STOPPING: Final = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 

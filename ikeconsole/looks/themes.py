@@ -14,8 +14,8 @@ from textual.app import App
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
-from ikeconsole.state_styles import DERIVED_FROM, ROW_CURSOR
-from ikeconsole.toml_files import FileProblem, UnusableFileError, os_remedy, read_record, user_directory
+from ikeconsole.looks.state_styles import DERIVED_FROM, ROW_CURSOR
+from ikeconsole.looks.toml_files import FileProblem, UnusableFileError, os_remedy, read_record, user_directory
 
 DEFAULT_THEME = "night"
 MAX_FILES = 200
@@ -151,8 +151,8 @@ class ConsoleTheme(Theme):
 
 def search_path() -> list[Path]:
     """The directories of theme files: ours, the machine's, the user's. A later one overrides by name."""
-    installed = Path(__file__).with_name("packaged_themes")
-    ours = installed if installed.is_dir() else Path(__file__).parents[1] / "themes"
+    installed = Path(__file__).parents[1] / "packaged_themes"
+    ours = installed if installed.is_dir() else Path(__file__).parents[2] / "themes"
     own = user_directory()
     return [ours, Path("/etc/ikeconsole/themes"), *([own / "themes"] if own else [])]
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from engine.control.api import Refused
 from engine.control.calls import Apply, GetConfig, GetSettings, MakePlan, PreviewUndo, Reload, Undo
 from engine.control.records import ConfigState, Plan, Settings
-from ikeconsole.changing import ask, do
+from ikeconsole.changes.asking import ask, do
 from ikeconsole.client import EngineUnreachable
 from ikeconsole.dialogs.conflict import Conflict
 from ikeconsole.dialogs.message import Message
 from ikeconsole.dialogs.plan import ShowPlan
 from ikeconsole.dialogs.reload import ShowReload
-from ikeconsole.editing import Editing, changes_between
+from ikeconsole.settings.editing import Editing, changes_between
 
 if TYPE_CHECKING:
     from ikeconsole.app import ConsoleApp

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from engine.control import calls
 from engine.control.records import ProbeRow, ServerStatus
-from ikeconsole.changing import ask, confirm_and_do
+from ikeconsole.changes.asking import ask, confirm_and_do
 from ikeconsole.dialogs.weight import Weight
 from ikeconsole.render.numbers import round_trip
 

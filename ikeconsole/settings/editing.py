@@ -13,7 +13,7 @@ from engine.config.problems import Problem
 from engine.config.schema import Config
 from engine.config.validate import validate
 from engine.control.records import Settings
-from ikeconsole.merging import Collision, Merged, Path, Tables, merge
+from ikeconsole.settings.merging import Collision, Merged, Path, Tables, merge
 
 Place = tuple[str | int, ...]
 """Keys and positions from the top of the tables: service, 0, real_server, 2, weight."""

@@ -1,0 +1,1 @@
+"""What the operator does to servers and sessions: previewed, confirmed, done."""

@@ -1,0 +1,1 @@
+"""What the console looks like: themes, colours of states, remembered choices."""

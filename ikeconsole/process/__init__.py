@@ -1,0 +1,1 @@
+"""Console and engine as processes: started, attached to, left, and outliving their terminal."""

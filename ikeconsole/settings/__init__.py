@@ -1,0 +1,1 @@
+"""The configuration while it is edited: fields, changes, merging, applying."""
