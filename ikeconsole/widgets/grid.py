@@ -25,6 +25,19 @@ _HEADER_LINES = 1
 _ASCENDING, _DESCENDING = "▲", "▼"
 
 
+class FromGrid(Message):
+    """Something happened in a grid."""
+
+    def __init__(self, grid: Grid[Any]) -> None:
+        super().__init__()
+        self.grid = grid
+
+    @property
+    def control(self) -> Grid[Any]:
+        """The grid."""
+        return self.grid
+
+
 class Grid(ScrollView, Generic[T], can_focus=True):
     """Rows `T` under a header, with a cursor that stays on its row however the rows move.
 
@@ -41,54 +54,21 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         "grid--stale",
     }
 
-    class Wanted(Message):
+    class Wanted(FromGrid):
         """Lines came in sight whose rows are not held."""
 
-        def __init__(self, grid: Grid[Any]) -> None:
-            super().__init__()
-            self.grid = grid
-
-        @property
-        def control(self) -> Grid[Any]:
-            """The grid that wants rows."""
-            return self.grid
-
-    class Opened(Message):
+    class Opened(FromGrid):
         """The operator opened the row under the cursor."""
 
-        def __init__(self, grid: Grid[Any]) -> None:
-            super().__init__()
-            self.grid = grid
-
-        @property
-        def control(self) -> Grid[Any]:
-            """The grid whose row was opened."""
-            return self.grid
-
-    class CursorMoved(Message):
+    class CursorMoved(FromGrid):
         """Another row is under the cursor."""
 
-        def __init__(self, grid: Grid[Any]) -> None:
-            super().__init__()
-            self.grid = grid
-
-        @property
-        def control(self) -> Grid[Any]:
-            """The grid whose cursor moved."""
-            return self.grid
-
-    class SortAsked(Message):
+    class SortAsked(FromGrid):
         """The operator clicked on the title of a column that can be sorted by."""
 
         def __init__(self, grid: Grid[Any], sort: str) -> None:
-            super().__init__()
-            self.grid = grid
+            super().__init__(grid)
             self.sort = sort
-
-        @property
-        def control(self) -> Grid[Any]:
-            """The grid whose header was clicked."""
-            return self.grid
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from textual.app import App, ComposeResult
 from textual.geometry import Region
+from textual.pilot import Pilot
 
 from ikeconsole.widgets.grid import Grid
 from ikeconsole.widgets.grid_columns import GridColumn
@@ -32,6 +33,15 @@ class OneGrid(App[None]):
 
 def rows(count: int, **changed: str) -> list[Row]:
     return [(f"row{number}", changed.get(f"row{number}", "0")) for number in range(count)]
+
+
+async def come_to_rest(pilot: Pilot[None]) -> str:
+    """The picture when nothing changes any more: a scroll bar comes and goes after the rows."""
+    before, picture = "", pilot.app.export_screenshot()
+    while picture != before:
+        await pilot.pause(0.05)
+        before, picture = picture, pilot.app.export_screenshot()
+    return picture
 
 
 def drawn_by(app: OneGrid, shown: list[Row], monkeypatch: pytest.MonkeyPatch) -> set[int]:
@@ -72,8 +82,6 @@ async def test_it_shows_the_same_as_when_everything_is_drawn(then: list[Row]) ->
         app.grid.select(2)
         await pilot.pause()
         app.grid.show(then)
-        await pilot.pause()
-        picture = app.export_screenshot()
+        picture = await come_to_rest(pilot)
         app.grid.refresh()
-        await pilot.pause()
-        assert app.export_screenshot() == picture
+        assert await come_to_rest(pilot) == picture
