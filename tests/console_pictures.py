@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import textual._wait
+import textual.screen
 from fake_link import FakeLink
 from textual.pilot import Pilot
 from textual.widgets import Input
@@ -16,10 +17,12 @@ from textual.widgets import Input
 from ikeconsole.app import ConsoleApp
 from ikeconsole.looks.preferences import RememberedPreferences
 
-# The pilot takes the console for idle when it does nothing for so long. `settle` waits for what matters, so that
-# Textual's fiftieth of a second for every key would only be waited for.
-textual._wait.SLEEP_GRANULARITY = 1 / 200
+# The pilot takes the console for idle when it does nothing for a moment that is longer than a frame. With many keys that
+# adds up to minutes, so both are made shorter by the same factor.
+FASTER = 5
+textual._wait.SLEEP_GRANULARITY = 1 / 50 / FASTER
 textual._wait.SLEEP_IDLE = textual._wait.SLEEP_GRANULARITY / 20
+textual.screen.UPDATE_PERIOD = 1 / 60 / FASTER
 
 NARROW = (80, 24)
 WIDE = (160, 48)
@@ -48,7 +51,8 @@ async def settle(pilot: Pilot[Any]) -> None:
     looking = [worker for worker in pilot.app.workers if worker.group == "look"]
     if looking:  # of an empty list Textual makes all workers, also those that wait for a key
         await pilot.app.workers.wait_for_complete(looking)
-    await pilot.pause()
+    for _ in range(FASTER):  # what is laid out may have to be laid out again
+        await pilot.pause()
     app = pilot.app
     while isinstance(app, ConsoleApp) and app.handling_keys and app.is_running and not app._exit:
         await pilot.pause()

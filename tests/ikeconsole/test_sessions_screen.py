@@ -379,7 +379,7 @@ async def test_export_writes_what_is_filtered_and_asks_before_replacing(
         await export_to(pilot, "~/list.csv")
         await app.workers.wait_for_complete()
         assert len((tmp_path / "list.csv").read_text().splitlines()) == 1 + 5
-        assert f"5 sessions are in {tmp_path}/list.csv" in said(app)
+        assert f"5 sessions in {tmp_path}/list.csv" in said(app)
         (tmp_path / "list.csv").write_text("precious")
         await export_to(pilot, "~/list.csv")
         assert isinstance(app.screen, Confirm)

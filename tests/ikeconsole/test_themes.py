@@ -195,7 +195,7 @@ def test_an_installed_console_finds_the_themes_of_its_package(monkeypatch: pytes
     installed = tmp_path / wheel["force-include"]["themes"]
     installed.mkdir(parents=True)
     assert search_path()[0] == PROJECT / "themes"
-    monkeypatch.setattr(themes, "__file__", str(tmp_path / "ikeconsole" / "themes.py"))
+    monkeypatch.setattr(themes, "__file__", str(tmp_path / "ikeconsole" / "looks" / "themes.py"))
     assert search_path()[0] == installed
 
 
