@@ -17,8 +17,8 @@ from textual.widgets import Input
 from ikeconsole.app import ConsoleApp
 from ikeconsole.looks.preferences import RememberedPreferences
 
-# The pilot takes the console for idle when it does nothing for a moment that is longer than a frame. With many keys that
-# adds up to minutes, so both are made shorter by the same factor.
+# The pilot takes the console for idle when it does nothing for a moment that is longer than a frame. With many keys
+# that adds up to minutes, so both are made shorter by the same factor.
 FASTER = 5
 textual._wait.SLEEP_GRANULARITY = 1 / 50 / FASTER
 textual._wait.SLEEP_IDLE = textual._wait.SLEEP_GRANULARITY / 20
