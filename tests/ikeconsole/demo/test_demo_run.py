@@ -68,7 +68,7 @@ def layout_in(directory: Path) -> Layout:
 def test_a_signal_ends_it_without_a_trace(number: signal.Signals, tmp_path: Path) -> None:
     with demo(tmp_path) as process:
         assert process.stdout
-        assert "sessions" in process.stdout.readline()
+        assert " session" in process.stdout.readline()
         (directory,) = tmp_path.iterdir()
         assert directory.joinpath("control.sock").is_socket()
         process.send_signal(number)
