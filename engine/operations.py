@@ -44,7 +44,7 @@ from engine.net.forwarder import Forwarder
 from engine.sessions.query import BadQuery
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
-from engine.sessions.steering import candidate, standing
+from engine.sessions.steering import candidate, standing, where_clients_go
 from engine.telemetry.sampler import everything
 from engine.telemetry.telemetry import Telemetry
 from engine.version import VERSION
@@ -141,7 +141,7 @@ class Operations:
         self, service: str, server: str, *, state: str | None, weight: int | None, author: str
     ) -> Change:
         """Change a real server's admin state or weight, live and in the file; raises Refused."""
-        _, real_server = self._find(service, server)
+        owner, real_server = self._find(service, server)
         admin_state = _admin_state(state)
         _require_change(service, server, admin_state, weight)
         sessions = real_server.established + real_server.half_open
@@ -152,7 +152,7 @@ class Operations:
         change = partial(edit.set_server, service=service, server=server, state=admin_state, weight=weight)
         done = (await self._configuration.edit(change, author, summary)).done
         if admin_state is AdminState.DRAIN:
-            done += f"; {staying(sessions)}, new clients go to other servers"
+            done += f"; {staying(sessions)}, {where_clients_go(owner, real_server, 'new clients')}"
         return Change(done=done, sessions=sessions if admin_state in (AdminState.DRAIN, AdminState.DISABLED) else 0)
 
     def preview_server(self, service: str, server: str, *, state: str | None, weight: int | None) -> Effect:

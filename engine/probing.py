@@ -18,6 +18,7 @@ from engine.health.result import ProbeResult, ProbeTarget
 from engine.sessions.flow import Port
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
+from engine.sessions.steering import where_clients_go
 
 Evacuate = Callable[[Service, RealServer], Awaitable[int]]
 
@@ -122,8 +123,7 @@ class Probing:
         name = f"{service.name}/{server.name}"
         about = partial(self._events.add, service=service.name, server=server.name)
         if transition.new == "down":
-            consequence = "its clients go to other servers with their next packet"
-            about("error", "server-down", f"{name} is down: {transition.reason}; {consequence}")
+            about("error", "server-down", f"{name} is down: {transition.reason}; {where_clients_go(service, server)}")
             self._nursery.start_soon(self._evacuate, service, server)
         else:
             after = "" if transition.old == "unknown" else f" after {math.ceil(transition.after_s)}s"

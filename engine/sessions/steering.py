@@ -127,6 +127,14 @@ def standing(service: Service, server: RealServer) -> Standing:
     )
 
 
+def where_clients_go(service: Service, server: RealServer, clients: str = "its clients") -> str:
+    """What becomes of `clients` that a real server takes no more, in the words of alarms and events."""
+    others = (other for other in service.servers.values() if other is not server)
+    if any(ineligible(service, other) is None for other in others):
+        return f"{clients} go to other servers"
+    return f"no other server takes {clients}"
+
+
 def candidate(service: Service, server: RealServer, now_s: float) -> Candidate:
     """A real server as schedulers see it."""
     up_since_s = server.health.up_since_s

@@ -10,7 +10,7 @@ from engine.policy.eligibility import Ineligible
 from engine.sessions.flow import Port
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
-from engine.sessions.steering import ineligible
+from engine.sessions.steering import ineligible, where_clients_go
 from engine.telemetry.alarms import Finding
 from engine.telemetry.silence import Silence
 from engine.wording import count, grouped, listed
@@ -58,7 +58,7 @@ def _server_findings(
     if health.health == "down":
         yield Finding(
             "server-down",
-            f"{name} is down: {health.reason}; its clients go to other servers",
+            f"{name} is down: {health.reason}; {where_clients_go(service, server)}",
             _repair(service, server),
             service.name,
             server.name,

@@ -68,6 +68,14 @@ def test_a_service_that_works_has_no_alarm() -> None:
     assert (watched.later(10), watched.events) == ({}, [])
 
 
+def test_nobody_is_sent_to_servers_that_are_not_there() -> None:
+    watched = one_server()
+    (only,) = watched.service.servers.values()
+    probed(only, ok=False, now_s=20.0, reason="no answer")
+    watched.now_s = 60.0
+    assert watched.later()["server-down"].text == "vpn/a is down: no answer; no other server takes its clients"
+
+
 def test_a_server_that_is_down_is_told_with_its_reason_and_for_how_long() -> None:
     watched = one_server()
     watched.service.servers["b"] = down = real_server("b")
