@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from textual import work
-from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.theme import Theme
-from textual.timer import Timer
 
-from engine.control import calls
-from engine.control.api import Refused
 from engine.control.records import Alarm
 from ikeconsole.actions import bindings, find
-from ikeconsole.client import EngineUnreachable
 from ikeconsole.command_line import command_line
 from ikeconsole.dialogs.about import About
 from ikeconsole.dialogs.alarms import Alarms
 from ikeconsole.dialogs.confirm import Confirm
 from ikeconsole.dialogs.help import Help
 from ikeconsole.dialogs.quit import STOP, Quit
-from ikeconsole.key_order import KeyByKeyApp
 from ikeconsole.link import Link, SocketLink
+from ikeconsole.looking import LookingApp
 from ikeconsole.looks.few_colours import FEW_COLOURS, THE_16, has_few_colours
 from ikeconsole.looks.preferences import RememberedPreferences
 from ikeconsole.looks.state_styles import state_styles, state_variables
@@ -41,25 +34,11 @@ from ikeconsole.screens.place import Place
 from ikeconsole.screens.places import ROOTS
 from ikeconsole.screens.theme_picker import ThemePicker
 from ikeconsole.settings.applying import reload
-from ikeconsole.snapshot import Snapshot
 from ikeconsole.widgets.grid import Grid
 
 REFRESH_CHOICES_S = (0.5, 1.0, 2.0, 5.0, 10.0)
-SPARK_POINTS = 60
-SERIES_EVERY_S = 5.0
-SILENT_S = 5.0
-"""How long an engine may take to answer before it counts as lost."""
-WATCH_EVERY_S = 1.0
 
 _STYLES = Path(__file__).parent / "styles"
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The engine does not answer since a moment on the monotonic clock."""
-
-    since_s: float
-    reason: str
 
 
 class Hosted(Protocol):
@@ -71,7 +50,7 @@ class Hosted(Protocol):
         ...
 
 
-class ConsoleApp(KeyByKeyApp):
+class ConsoleApp(LookingApp):
     """The console of one engine, whose control socket it is a client of."""
 
     TITLE = "ikeconsole"
@@ -91,18 +70,13 @@ class ConsoleApp(KeyByKeyApp):
         link: Link | None = None,
         preferences: RememberedPreferences | None = None,
     ) -> None:
-        super().__init__()
-        self.preferences = preferences or RememberedPreferences()
+        remembered = preferences or RememberedPreferences()
+        super().__init__(socket, link or SocketLink(socket), remembered.chosen.refresh_s)
+        self.preferences = remembered
         self._theme_problems = register_themes(self)
         self.theme = known_theme(self, self.preferences.chosen.theme)
-        self.socket = socket
-        self.link: Link = link or SocketLink(socket)
         self.hosted = hosted
         """The engine that runs in this process, if one does."""
-        self.snapshot: Snapshot | None = None
-        self.lost: Lost | None = None
-        self.refresh_s = self.preferences.chosen.refresh_s
-        self.paused = False
         self.quit_choice = ""
         """After the end: stop or background, what is to become of a hosted engine; empty: nobody chose."""
         self.animation_level = "none"
@@ -112,9 +86,6 @@ class ConsoleApp(KeyByKeyApp):
             self.ansi_theme_dark = self.ansi_theme_light = THE_16
         self._state_styles = self._styles_in(self.current_theme)
         self._dismissed: set[tuple[str, str, str, float]] = set()
-        self._looking_since_s: float | None = None
-        """When the look that is under way began, on the monotonic clock."""
-        self._timer: Timer | None = None
         self._event_loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -131,11 +102,6 @@ class ConsoleApp(KeyByKeyApp):
     def root(self) -> str:
         """The place that the operator went to last by number."""
         return self.current_mode
-
-    @property
-    def place(self) -> Place | None:
-        """The place in front, below any dialog."""
-        return next((screen for screen in reversed(self.screen_stack) if isinstance(screen, Place)), None)
 
     @property
     def crumbs(self) -> list[str]:
@@ -159,42 +125,23 @@ class ConsoleApp(KeyByKeyApp):
         self.theme_changed_signal.subscribe(self, self._wear)
         for problem in filter(None, [self.preferences.problem, *self._theme_problems]):
             self.notify(str(problem), title="left out", severity="warning", timeout=10, markup=False)
-        self.look_soon()
-        self._set_interval()
-        self.set_interval(WATCH_EVERY_S, self._watch)
+        self.begin_to_look()
 
     def on_unmount(self) -> None:
         """Hang up."""
         self.link.close()
 
-    def look_soon(self) -> None:
-        """Ask the engine now, unless that is being done."""
-        if self._looking_since_s is None:
-            self._looking_since_s = time.monotonic()
-            self.run_worker(self._look(), group="look")
-
-    def catch_up(self) -> None:
-        """Bring the place in front up to date."""
-        place = self.place
-        if place is None or not place.is_mounted:
-            return
-        place.refresh_frame()
-        if self.snapshot is not None:
-            place.show(self.snapshot)
-            place.set_stale(self.lost is not None)
-            self.look_soon()
-
     def dismiss_alarm(self, alarm: Alarm) -> None:
         """Show an alarm no more, unless it ends and comes back."""
         self._dismissed.add(_identity(alarm))
-        self._refresh_frame()
+        self.refresh_frame()
 
     async def go_to(self, name: str) -> None:
         """Leave everything that was opened there and go to one of the five places, or to unsaved work in it."""
         await self.switch_mode(name)
         while len(self.screen_stack) > 1 and not _unsaved(self.screen):
             await self.pop_screen()
-        self._refresh_frame()
+        self.refresh_frame()
 
     async def action_go(self, name: str) -> None:
         """Go to one of the five places."""
@@ -218,7 +165,7 @@ class ConsoleApp(KeyByKeyApp):
     def action_pause(self) -> None:
         """Stop and resume refreshing."""
         self.paused = not self.paused
-        self._set_interval()
+        self.keep_looking()
 
     def action_faster(self) -> None:
         """Refresh more often."""
@@ -282,71 +229,10 @@ class ConsoleApp(KeyByKeyApp):
         known = find(action, "console")
         return not (known and known.changes and self.read_only)
 
-    async def _look(self) -> None:
-        try:
-            self.snapshot = await self._ask_for_snapshot()
-            self.lost = None
-            place = self.place
-            if place is not None and place.is_mounted:
-                place.show(self.snapshot)
-                place.set_stale(False)
-                self._refresh_frame()
-                await self._look_at(place)
-        except EngineUnreachable as error:
-            self._lose(str(error))
-        except Refused as refusal:
-            self._lose(refusal.message)
-        finally:
-            self._looking_since_s = None
-        self._refresh_frame()
-
-    async def _look_at(self, place: Place) -> None:
-        try:
-            await place.look()
-        except NoMatches:
-            if place in self.screen_stack:
-                raise
-            return  # it was left before the engine answered, and has lost its widgets
-        if self.lost is not None:  # the engine was silent for long, but it answered
-            self.lost = None
-            place.set_stale(False)
-
-    def _watch(self) -> None:
-        """Say that an answer is overdue, and how old what is shown has become: a silent engine causes no event."""
-        since_s = self._looking_since_s
-        if self.lost is None and since_s is not None and time.monotonic() - since_s >= SILENT_S:
-            self._lose(f"it gives no answer on {self.socket}: see its log, or restart it", since_s)
-        if self.lost is not None:
-            self._refresh_frame()
-            if self.paused:  # only what is shown stands still: the engine is tried again all the same
-                self.look_soon()
-
-    async def _ask_for_snapshot(self) -> Snapshot:
-        before = self.snapshot
-        hello = await self.link.greet()
-        status = await self.link.ask(calls.GetStatus())
-        series = before.series if before is not None else {}
-        newest = series.get(("", ""))
-        if newest is None or not 0 <= status.now_at - newest.until_at < SERIES_EVERY_S:
-            answer = await self.link.ask(calls.GetSeries(points=SPARK_POINTS))
-            series = {(one.service, one.server): one for one in answer}
-        return Snapshot(hello, status, series)
-
-    def _lose(self, reason: str, since_s: float | None = None) -> None:
-        # The latest reason says what can be done by now: an engine that closed the connection may not run any more.
-        before_s = self.lost.since_s if self.lost else since_s
-        self.lost = Lost(time.monotonic() if before_s is None else before_s, reason)
-        if self.place is not None and self.place.is_mounted:
-            self.place.set_stale(True)
-
-    def _refresh_frame(self) -> None:
-        if self.place is not None and self.place.is_mounted:
-            self.place.refresh_frame()
-
     def _choose_interval(self, refresh_s: float) -> None:
         self.refresh_s = refresh_s
         self.paused = False
-        self._set_interval()
+        self.keep_looking()
         self._remember(self.preferences.choose(refresh_s=refresh_s))
 
     def _ask_to_leave(self) -> None:
@@ -398,12 +284,6 @@ class ConsoleApp(KeyByKeyApp):
     def _styles_in(self, theme: Theme) -> StateStyles:
         """The colours of a theme, or the terminal's own where many of those would come out the same."""
         return TERMINAL if self._has_few_colours else state_styles(theme)
-
-    def _set_interval(self) -> None:
-        if self._timer is not None:
-            self._timer.stop()
-        self._timer = None if self.paused else self.set_interval(self.refresh_s, self.look_soon)
-        self._refresh_frame()
 
 
 def _unsaved(screen: Screen[Any]) -> bool:

@@ -185,7 +185,7 @@ async def test_an_answer_that_takes_long_is_said_to_be_waited_for(monkeypatch: p
 async def test_an_engine_that_is_there_but_silent_counts_as_lost_until_it_answers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ikeconsole.app.SILENT_S", 0.0)
+    monkeypatch.setattr("ikeconsole.looking.SILENT_S", 0.0)
     link = SlowLink(GetStatus)
     link.answers.set()
     app = console(link)

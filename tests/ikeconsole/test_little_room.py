@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from console_pictures import console, look, settle
+from ikeconsole.looking import Lost
 from textual.pilot import Pilot
 from textual.widgets import Button, Input
 
-from ikeconsole.app import Lost
 from ikeconsole.dialogs.dialog import Dialog
 from ikeconsole.widgets.lost_banner import LostBanner
 from ikeconsole.widgets.place_bar import PlaceBar

@@ -10,12 +10,13 @@ import pytest
 from changing_engine import ChangingEngine
 from console_pictures import LOOKS, NARROW, console, look, picture, settle
 from fake_link import FakeLink
+from ikeconsole.looking import Lost
 from textual.pilot import Pilot
 from textual.widgets import Button, Input, Static
 
 from engine.control import calls
 from engine.control.records import Series
-from ikeconsole.app import ConsoleApp, Lost
+from ikeconsole.app import ConsoleApp
 from ikeconsole.dialogs.confirm import Confirm
 from ikeconsole.dialogs.weight import Weight
 from ikeconsole.screens.server import Server
