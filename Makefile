@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check bench pictures lock debian clean
+.PHONY: run test check bench bpf pictures lock debian clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/ikeconsole demo
@@ -20,6 +20,14 @@ check: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp debian
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+# The XDP program: the object is committed, so that running it needs no compiler. CI builds it again and compares.
+BPF := engine/fastpath/forward.bpf
+bpf: $(BPF).o
+$(BPF).o: $(BPF).c $(wildcard engine/fastpath/*.h) debian
+	clang -O2 -g -Wall -Wextra -Werror -target bpf -mcpu=v3 -I/usr/include/$(shell gcc -print-multiarch) \
+	    -fdebug-compilation-dir=. -c $< -o $@
+	llvm-strip -g $@
 
 # The pictures of the console in docs/pictures, after a change of what they show.
 pictures: $(VENV)/dev.stamp

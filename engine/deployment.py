@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import trio
@@ -48,7 +49,13 @@ class Deployment:
     """The services in force. Nothing else opens listeners, starts probes or touches the return path."""
 
     def __init__(
-        self, nursery: trio.Nursery, forwarder: Forwarder, pump: Pump, events: EventLog, secret: bytes
+        self,
+        nursery: trio.Nursery,
+        forwarder: Forwarder,
+        pump: Pump,
+        events: EventLog,
+        secret: bytes,
+        in_force: Callable[[Config, Mapping[str, Service]], None] = lambda config, services: None,
     ) -> None:
         self.config = Config()
         self.services: dict[str, Service] = {}
@@ -57,6 +64,7 @@ class Deployment:
         self._secret = secret
         self._random = random.Random(secret)
         self._events = events
+        self._in_force = in_force
         self.probing = Probing(nursery, events, self._random, self.evacuate)
         self._return_path = ReturnPath(pump, self.services, forwarder)
         self._sockets: dict[Endpoint, socket.socket] = {}
@@ -113,6 +121,7 @@ class Deployment:
         for endpoint in self._sockets.keys() - used:
             self._sockets.pop(endpoint).close()
         await self._return_path.follow(_returning(self.config))
+        self._in_force(self.config, self.services)
         return ended
 
     async def close(self) -> None:

@@ -12,10 +12,11 @@ from typing import Any
 import trio
 
 from engine import reports
+from engine.acceleration import Acceleration
 from engine.browsing import Browser
 from engine.clients import Clients
 from engine.config import edit
-from engine.config.schema import AdminState, FastPath
+from engine.config.schema import AdminState
 from engine.configuration import Configuration
 from engine.control.api import Refused
 from engine.control.calls import MAX_POINTS
@@ -63,12 +64,14 @@ class Operations:
         configuration: Configuration,
         events: EventLog,
         telemetry: Telemetry,
+        acceleration: Acceleration,
     ) -> None:
         self._deployment = deployment
         self._forwarder = forwarder
         self._configuration = configuration
         self._events = events
         self._telemetry = telemetry
+        self._acceleration = acceleration
         self._browser = Browser(forwarder.table)
         self._clients = Clients(deployment, forwarder, events)
         self._started_at = time.time()
@@ -88,8 +91,8 @@ class Operations:
             started_at=self._started_at,
             now_at=time.time(),
             config_path=self.config_path,
-            fast_path="off",
-            fast_path_reason=_why_no_fast_path(self._deployment.config.engine.fast_path),
+            fast_path=self._acceleration.mode,
+            fast_path_reason=self._acceleration.reason,
             sessions=len(table.sessions),
             half_open=len(table.half_open),
             flows=table.flow_count,
@@ -107,6 +110,7 @@ class Operations:
             alarms=self._telemetry.alarms,
             config_digest=self._configuration.loaded.digest,
             last_event=self._events.last_number,
+            kernel=self._acceleration.status(),
         )
 
     async def sessions(self, query: SessionQuery) -> SessionPage:
@@ -281,7 +285,3 @@ def _admin_state(word: str | None) -> AdminState | None:
 def _require_change(service: str, server: str, state: AdminState | None, weight: int | None) -> None:
     if state is None and weight is None:
         raise Refused("invalid", f"name a state or a weight that {service}/{server} is to have")
-
-
-def _why_no_fast_path(wanted: FastPath) -> str:
-    return "as configured" if wanted is FastPath.OFF else "this version forwards everything on the slow path"

@@ -118,7 +118,7 @@ def server_status(
         ),
         source_use=[SourceUse(address=a, sessions=n) for a, n in server.source_use.most_common()],
         rates=telemetry.rates(server),
-        path="slow",
+        path=_path(server),
         flaps=health.flaps(trio.current_time()),
         oldest_session_s=telemetry.oldest_session_s(server),
         eased=candidate(service, server, trio.current_time()).eased,
@@ -168,7 +168,7 @@ def flow_row(flow: Flow, now_s: float) -> FlowRow:
         client=format_address(flow.client),
         port="ike" if flow.port is Port.IKE else "nat-t",
         source=format_address(flow.source) if flow.source else "",
-        path="slow",
+        path="fast" if flow.fast else "slow",
         idle_s=now_s - flow.last_seen_s,
         traffic=Traffic(
             packets_in=flow.packets_in,
@@ -224,6 +224,12 @@ def _service_state(servers: list[RealServer], taking: list[RealServer]) -> str:
     if not taking:
         return "down"
     return "degraded" if any(server.health.health == "down" for server in servers) else "up"
+
+
+def _path(server: RealServer) -> str:
+    if not server.fast_flows:
+        return "slow"
+    return "fast" if server.fast_flows >= server.established else "mixed"
 
 
 def _vendor(session: Session) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import trio
 
+from engine.acceleration import Acceleration
 from engine.config.load import Loaded, load
 from engine.config.schema import EngineSection
 from engine.configuration import Configuration
@@ -67,14 +68,18 @@ async def serve_forever(
     state_dir = Path(settings.state_dir) if settings.state_dir else default_state_dir()
     events = EventLog()
     max_open_sockets = _socket_limit(settings.max_open_sockets)
-    forwarder = Forwarder(settings.max_sessions, max_open_sockets, Starvation(events), SessionEvents(events))
+    acceleration = Acceleration(events)
+    forwarder = Forwarder(
+        settings.max_sessions, max_open_sockets, Starvation(events), SessionEvents(events), acceleration
+    )
     failure: StartError | None = None
     async with trio.open_nursery() as nursery:
         pump = Pump(forwarder)
-        deployment = Deployment(nursery, forwarder, pump, events, install_secret(state_dir))
+        secret = install_secret(state_dir)
+        deployment = Deployment(nursery, forwarder, pump, events, secret, acceleration.follow)
         configuration = Configuration(loaded, deployment, state_dir, events)
         telemetry = Telemetry(deployment, forwarder, configuration, events)
-        operations = Operations(deployment, forwarder, configuration, events, telemetry)
+        operations = Operations(deployment, forwarder, configuration, events, telemetry, acceleration)
         try:
             # Changes under way are carried to their end before anything is taken away.
             async with trio.open_nursery() as control:
@@ -82,6 +87,7 @@ async def serve_forever(
                 nursery.start_soon(pump.run)
                 nursery.start_soon(_expire, forwarder, deployment, SparedCollector())
                 nursery.start_soon(telemetry.run)
+                nursery.start_soon(acceleration.run)
                 events.add("notice", "started", f"engine started with {loaded.path}")
                 task_status.started(operations)
                 if signals:

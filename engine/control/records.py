@@ -138,6 +138,32 @@ class Alarm(Record, frozen=True):
     server: str = ""
 
 
+class FastPathDevice(Record, frozen=True):
+    """A network device that the fast path wants to work on."""
+
+    name: str
+    mode: str
+    """native, generic, or empty: the program is not on it."""
+    egress: bool
+    """Whether frames may leave by it."""
+    reason: str
+    """What is not as wanted; empty: all is well."""
+
+
+class KernelStatus(Record, frozen=True):
+    """What the kernel forwards by itself."""
+
+    flows: int = 0
+    """Flows that it has."""
+    forwarded: int = 0
+    """Packets since the fast path was switched on, both ways."""
+    refused: dict[str, int] = {}
+    """Flows that it could not take, by reason."""
+    passed_up: dict[str, int] = {}
+    """Packets left to the kernel's own stack, and so to the slow path if they are for it, by reason."""
+    devices: list[FastPathDevice] = []
+
+
 class EngineStatus(Record, frozen=True):
     """The whole engine at one moment."""
 
@@ -148,6 +174,7 @@ class EngineStatus(Record, frozen=True):
     now_at: float
     config_path: str
     fast_path: str
+    """native, generic or off: what is, not what is configured."""
     fast_path_reason: str
     sessions: int
     half_open: int
@@ -168,6 +195,7 @@ class EngineStatus(Record, frozen=True):
     """Changes whenever another configuration is put in force."""
     last_event: int = 0
     """The number of the newest event."""
+    kernel: KernelStatus = KernelStatus()
 
 
 class Series(Record, frozen=True):

@@ -13,6 +13,7 @@ from engine.net.starvation import Starvation
 from engine.net.upstreams import Upstreams
 from engine.sessions import tracking
 from engine.sessions.endings import RECOGNISED
+from engine.sessions.fast_path import FastPath, NoFastPath
 from engine.sessions.flow import ClientSide, Flow, Port
 from engine.sessions.service import Service
 from engine.sessions.steering import Unsteerable, steer
@@ -40,10 +41,18 @@ class Listening(ClientSide, Protocol):
 class Forwarder:
     """Carries datagrams both ways; what it drops is counted by reason."""
 
-    def __init__(self, max_sessions: int, max_open_sockets: int, starvation: Starvation, witness: Witness) -> None:
+    def __init__(
+        self,
+        max_sessions: int,
+        max_open_sockets: int,
+        starvation: Starvation,
+        witness: Witness,
+        fast_path: FastPath | None = None,
+    ) -> None:
         self.inbox = Slots()
         self.outbox = Outbox()
-        self.table = SessionTable(max_sessions, self.release, witness)
+        self.fast_path: FastPath = fast_path or NoFastPath()
+        self.table = SessionTable(max_sessions, self.release, witness, self.fast_path)
         self.upstreams = Upstreams(max_open_sockets)
         self.listeners: dict[tuple[str, Port], Listening] = {}
         """By service name and port."""
@@ -171,6 +180,8 @@ class Forwarder:
             raise OSError(errno.EADDRNOTAVAIL, "no source address is left")
         if flow.service.is_snat and flow.source is not None:
             self.table.use_source(session, flow.source[0])
+        # With another source, the kernel's entries of the flow are wrong.
+        self.fast_path.offer(flow)
 
 
 def _header(port: Port, data: memoryview) -> IkeHeader:

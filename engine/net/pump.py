@@ -49,8 +49,13 @@ class Pump:
         while True:
             await trio.lowlevel.wait_readable(self._poll.fileno())
             until_s = perf_counter() + TURN_S
-            while self.round(trio.current_time()) and perf_counter() < until_s:
-                pass
+            now_s = trio.current_time()
+            while busy := self.round(now_s):
+                if perf_counter() > until_s:
+                    break
+                now_s = trio.current_time()
+            if not busy:
+                self._forwarder.fast_path.at_rest(now_s)
 
     def round(self, now_s: float) -> bool:
         """Forward a share of what every ready socket has; says whether any was ready."""

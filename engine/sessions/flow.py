@@ -67,6 +67,8 @@ class Flow:
         "bytes_out",
         "client",
         "created_s",
+        "fast",
+        "fast_number",
         "last_in_s",
         "last_out_s",
         "listener",
@@ -103,6 +105,10 @@ class Flow:
         self.peer = b""
         """The client's address as the kernel writes it."""
         self.source: SocketAddress | None = None
+        self.fast_number = -1
+        """Its number among the flows that the kernel has; -1: it is not among them."""
+        self.fast = False
+        """Whether the kernel has forwarded ESP of it."""
         self.persistence: PersistenceRecord | None = None
         self.created_s = now_s
         self.last_in_s = now_s
@@ -122,6 +128,12 @@ class Flow:
         """Silence after which the flow is forgotten."""
         timeouts = self.service.config.timeouts
         return timeouts.ike_idle_s if self.port is Port.IKE else timeouts.nat_t_idle_s
+
+    def change_path(self, *, fast: bool) -> None:
+        """Note whether the kernel forwards its ESP."""
+        if fast is not self.fast:
+            self.fast = fast
+            self.server.fast_flows += 1 if fast else -1
 
     def settle(self) -> None:
         """Work out again whether every datagram must be looked at, and which session owns the flow."""

@@ -21,6 +21,7 @@ class RealServer:
         "config",
         "ended_sessions",
         "established",
+        "fast_flows",
         "half_open",
         "health",
         "history",
@@ -38,6 +39,8 @@ class RealServer:
         self.history = ProbeHistory()
         self.agent_load: int | None = None
         self.established = 0
+        self.fast_flows = 0
+        """Flows whose ESP the kernel forwards."""
         self.half_open = 0
         self.new_sessions = 0
         self.ended_sessions = 0

@@ -10,6 +10,7 @@ from typing import Protocol
 from engine.config.schema import PersistenceKind
 from engine.sessions.endings import CROWDED, EVICTED, how_it_ended
 from engine.sessions.expiry import ExpiryQueue
+from engine.sessions.fast_path import FastPath, NoFastPath
 from engine.sessions.flow import Flow, Port, SocketAddress
 from engine.sessions.persistence import PersistenceRecord, client_network
 from engine.sessions.real_server import RealServer
@@ -50,7 +51,9 @@ class SessionTable:
     When full, the oldest half-open one gives way, else the one that has slept for longest; an established one never.
     """
 
-    def __init__(self, max_sessions: int, release: Callable[[Flow], None], witness: Witness) -> None:
+    def __init__(
+        self, max_sessions: int, release: Callable[[Flow], None], witness: Witness, fast_path: FastPath | None = None
+    ) -> None:
         self.max_sessions = max_sessions
         self.sessions: dict[int, Session] = {}
         self.half_open: OrderedDict[int, Session] = OrderedDict()
@@ -61,6 +64,7 @@ class SessionTable:
         self._latest_ended: deque[int] = deque(maxlen=ENDINGS_KEPT)
         self._release = release
         self._witness = witness
+        self._fast_path: FastPath = fast_path or NoFastPath()
         self._expiry = ExpiryQueue()
         self._numbers = count(1)
 
@@ -118,7 +122,7 @@ class SessionTable:
         elif before is not None and not session.half_open:
             self.set_phase(session, Phase.MOVED)
             self._witness.moved(session, before)
-        flow.settle()
+        self._settle(flow)
         if flow.source is not None and flow.service.is_snat and not session.source_address:
             self.use_source(session, flow.source[0])
         half_open = [other for other in flow.sessions if other.half_open]
@@ -151,7 +155,7 @@ class SessionTable:
         elif phase is Phase.IDLE:
             self.asleep[session.number] = session
         for flow in session.flows:
-            flow.settle()
+            self._settle(flow)
         if phase is Phase.ESTABLISHED and not session.was_established:
             session.was_established = True
             self._witness.established(session)
@@ -189,7 +193,7 @@ class SessionTable:
         self._release_source(session)
         for flow in session.flows:
             flow.sessions.remove(session)
-            flow.settle()
+            self._settle(flow)
             if not flow.sessions:
                 self._end(flow)
         session.flows.clear()
@@ -199,7 +203,7 @@ class SessionTable:
         """End a flow; a session left without any sleeps if it was established, else it ends, as by `close`."""
         carried = flow.sessions.copy()
         flow.sessions.clear()
-        flow.settle()
+        self._settle(flow)
         for session in carried:
             session.flows.remove(flow)
             if session.flows:
@@ -231,6 +235,10 @@ class SessionTable:
         """End what is due, looking at `limit` things at most; says whether more is waiting."""
         return self._expiry.run(now_s, limit)
 
+    def _settle(self, flow: Flow) -> None:
+        flow.settle()
+        self._fast_path.offer(flow)
+
     def _evict(self, session: Session, reason: str) -> None:
         self.evicted += 1
         self.close(session, reason)
@@ -238,6 +246,7 @@ class SessionTable:
     def _check_flow(self, flow: Flow, now_s: float) -> float | None:
         if not flow.sessions:
             return None
+        self._fast_path.refresh(flow, now_s)
         due_s = flow.last_seen_s + flow.idle_timeout_s
         if due_s > now_s:
             return due_s
@@ -248,6 +257,8 @@ class SessionTable:
         timeouts = session.service.config.timeouts
         if session.phase is Phase.CLOSED:
             return None
+        for flow in session.flows:
+            self._fast_path.refresh(flow, now_s)
         if session.half_open:
             # Quiet after an IKE_AUTH answer that has room for an AUTH payload: a tunnel without traffic yet. A peer
             # that goes on with IKE_AUTH after all (EAP with a person at it) puts the session back.

@@ -1,7 +1,7 @@
 """The network of a run: clients, balancer and real servers in namespaces of their own.
 
 client --198.18.1.0/24-- balancer --198.18.2.0/24-- server; client --198.18.3.0/24-- server is direct.
-The clients are all of 198.19.0.0/16, by one local route ("AnyIP") in the client namespace.
+The clients are all of 100.64.0.0/10, by one local route ("AnyIP") in the client namespace.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ REAL_SERVERS = ("198.18.2.11", "198.18.2.12")
 DIRECT_SERVER = "198.18.3.11"
 SNAT_FIRST, SNAT_COUNT = 101, 8
 SNAT_ADDRESSES = tuple(f"198.18.2.{SNAT_FIRST + i}" for i in range(SNAT_COUNT))
-FIRST_CLIENT = "198.19.0.1"
+CLIENTS = "100.64.0.0/10"
+FIRST_CLIENT = "100.64.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,9 @@ def testbed(directory: Path) -> Iterator[Testbed]:
             _run("ip", "-n", balancer, "address", "add", f"{address}/24", "dev", "up2")
         _run("ip", "-n", balancer, "address", "add", f"{SERVICE_ADDRESS}/32", "dev", "lo")
         _run("ip", "-n", client, "route", "add", f"{SERVICE_ADDRESS}/32", "via", "198.18.1.1")
-        _run("ip", "-n", client, "route", "add", "local", "198.19.0.0/16", "dev", "lo")
-        _run("ip", "-n", balancer, "route", "add", "198.19.0.0/16", "via", "198.18.1.2")
-        _run("ip", "-n", server, "route", "add", "198.19.0.0/16", "via", "198.18.3.1")
+        _run("ip", "-n", client, "route", "add", "local", CLIENTS, "dev", "lo")
+        _run("ip", "-n", balancer, "route", "add", CLIENTS, "via", "198.18.1.2")
+        _run("ip", "-n", server, "route", "add", CLIENTS, "via", "198.18.3.1")
         responder = stack.enter_context(
             running(server, LOAD_CORE, [str(directory / "responder")], log=directory / "responder.log", pipes=True)
         )

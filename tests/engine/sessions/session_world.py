@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -21,6 +22,7 @@ from engine.net.starvation import Starvation
 from engine.net.upstreams import Upstreams
 from engine.policy.schedulers import make_scheduler
 from engine.session_events import SessionEvents
+from engine.sessions.fast_path import FastPath
 from engine.sessions.flow import Flow, Port, SocketAddress
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
@@ -64,11 +66,15 @@ class UpstreamDoubles(Upstreams):
         super().__init__(max_open=1)
         self.poll.close()
         self.sent: list[tuple[str, bytes]] = []
+        self._snat_ports = count(40_000)
 
     def open(self, flow: Flow, source: str) -> None:
         flow.upstream = upstream = UpstreamDouble(flow, self.sent)
         flow.send = upstream.send
-        flow.source = flow.source or (source or "192.0.2.1", 40_000)
+        if not flow.service.is_snat:
+            flow.source = flow.client
+        elif flow.source is None:
+            flow.source = (source or "192.0.2.1", next(self._snat_ports))
         self.flows[id(flow)] = flow
 
     def close(self, flow: Flow) -> None:
@@ -106,7 +112,13 @@ class World:
     """One service; times are passed in."""
 
     def __init__(
-        self, *, servers: str = "ab", max_sessions: int = 1000, max_records: int = 1000, **settings: Any
+        self,
+        *,
+        servers: str = "ab",
+        max_sessions: int = 1000,
+        max_records: int = 1000,
+        fast_path: FastPath | None = None,
+        **settings: Any,
     ) -> None:
         settings.setdefault("scheduler", SchedulerKind.ROUND_ROBIN)
         real_servers = [
@@ -115,7 +127,7 @@ class World:
         ]
         config = ServiceConfig(name="vpn", address=IPAddress("203.0.113.10"), real_servers=real_servers, **settings)
         self.events = EventLog()
-        self.forwarder = Forwarder(max_sessions, 64, Starvation(self.events), SessionEvents(self.events))
+        self.forwarder = Forwarder(max_sessions, 64, Starvation(self.events), SessionEvents(self.events), fast_path)
         self.forwarder.upstreams.poll.close()
         self.upstreams = self.forwarder.upstreams = UpstreamDoubles()
         self.table = self.forwarder.table

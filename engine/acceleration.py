@@ -1,0 +1,149 @@
+"""The fast path if this machine has one: switched on, off and explained while the engine runs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import trio
+
+from engine.config.schema import Config
+from engine.config.schema import FastPath as Wanted
+from engine.control.records import FastPathDevice, KernelStatus
+from engine.events import EventLog
+from engine.sessions.flow import Flow, Port
+from engine.sessions.real_server import RealServer
+from engine.sessions.service import Service
+
+if TYPE_CHECKING:
+    from engine.fastpath.kernel import KernelForwarding
+
+OFFERED_AT_ONCE = 500
+OFF = "off"
+
+log = logging.getLogger(__name__)
+
+
+class Acceleration:
+    """Takes flows for the kernel while the fast path is on; everything stays on the slow path while it is not."""
+
+    def __init__(self, events: EventLog) -> None:
+        self._events = events
+        self._services: Mapping[str, Service] = {}
+        self._config = Config()
+        self._kernel: KernelForwarding | None = None
+        self._why_off = "the engine is starting"
+        self._told = ("", "")
+        self._changed = trio.Event()
+
+    def follow(self, config: Config, services: Mapping[str, Service]) -> None:
+        """Serve a configuration that was put in force."""
+        self._config, self._services = config, services
+        self._changed.set()
+
+    def offer(self, flow: Flow) -> None:
+        """A flow's sessions or its source have changed, or it has ended."""
+        if self._kernel is not None:
+            self._kernel.offer(flow)
+
+    def refresh(self, flow: Flow, now_s: float) -> None:
+        """Bring a flow's counters and the moments it was last seen up to date."""
+        if self._kernel is not None:
+            self._kernel.refresh(flow, now_s)
+
+    def at_rest(self, now_s: float) -> None:
+        """The slow path holds no datagrams: flows change paths now."""
+        if self._kernel is not None:
+            self._kernel.at_rest(now_s)
+
+    @property
+    def mode(self) -> str:
+        """native, generic or off."""
+        return self._kernel.mode if self._kernel is not None else OFF
+
+    @property
+    def reason(self) -> str:
+        """Why not more; empty where all is as wanted."""
+        return self._kernel.reason if self._kernel is not None else self._why_off
+
+    def status(self) -> KernelStatus:
+        """What the kernel forwards by itself."""
+        kernel = self._kernel
+        if kernel is None:
+            return KernelStatus()
+        return KernelStatus(
+            flows=kernel.flow_count,
+            forwarded=kernel.forwarded,
+            refused=dict(kernel.refused),
+            passed_up={reason.slug: count for reason, count in kernel.passed_up.items() if count},
+            devices=[
+                FastPathDevice(name=one.name, mode=one.mode or "", egress=one.egress, reason=one.reason)
+                for one in kernel.attachments
+            ],
+        )
+
+    async def run(self) -> None:
+        """Keep the fast path as it is wanted, until cancelled."""
+        while True:
+            self._changed = trio.Event()
+            if self._config.engine.fast_path is Wanted.OFF:
+                self._turned_off("as configured")
+            elif self._config.services:
+                await self._forward_in_kernel()
+                continue
+            await self._changed.wait()
+
+    async def _forward_in_kernel(self) -> None:
+        """Forward in the kernel until another mode is wanted, or for as long as it can be done."""
+        wanted = self._config.engine.fast_path
+        try:
+            from engine.fastpath.bpf import BpfError
+            from engine.fastpath.kernel import KernelForwarding
+            from engine.fastpath.netlink import NetlinkError
+        except ImportError as error:
+            self._turned_off(f"a part of it is missing: {error}")
+            await self._changed.wait()
+            return
+        try:
+            with KernelForwarding(self._config, self._servers) as kernel:
+                self._kernel = kernel
+                try:
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(kernel.run)
+                        nursery.start_soon(self._offer_all)
+                        while self._config.engine.fast_path is wanted:
+                            await self._changed.wait()
+                            self._changed = trio.Event()
+                            kernel.follow(self._config)
+                        nursery.cancel_scope.cancel()
+                finally:
+                    self._kernel = None
+                    kernel.give_back(trio.current_time())
+        except (BpfError, NetlinkError) as error:
+            self._turned_off(str(error))
+            await self._changed.wait()
+
+    async def _offer_all(self) -> None:
+        """Have the flows looked at that there were before."""
+        flows = [flow for service in self._services.values() for flow in service.flows[Port.NAT_T].values()]
+        while flows:
+            for flow in flows[:OFFERED_AT_ONCE]:
+                self.offer(flow)
+            del flows[:OFFERED_AT_ONCE]
+            await trio.lowlevel.checkpoint()
+
+    def _servers(self) -> Iterator[RealServer]:
+        return (server for service in self._services.values() for server in service.servers.values())
+
+    def _turned_off(self, reason: str) -> None:
+        self._why_off = reason
+        self._tell(OFF, reason)
+
+    def _tell(self, mode: str, reason: str) -> None:
+        """Say once what has changed."""
+        if (mode, reason) == self._told:
+            return
+        self._told = (mode, reason)
+        text = f"fast path {mode}: {reason}" if reason else f"fast path {mode}"
+        self._events.add("notice", "fast-path", text)

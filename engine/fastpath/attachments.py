@@ -1,0 +1,160 @@
+"""Puts the XDP program on devices and keeps it there, in the fastest mode in which frames get through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from engine.config.schema import FastPath
+from engine.fastpath.bpf import BpfError, Link, Program, XdpMode, attached_program
+from engine.fastpath.interfaces import Interface, can_receive_redirects
+
+_MODES: Final[Mapping[FastPath, tuple[XdpMode, ...]]] = {
+    FastPath.AUTO: (XdpMode.NATIVE, XdpMode.GENERIC),
+    FastPath.NATIVE: (XdpMode.NATIVE,),
+    FastPath.GENERIC: (XdpMode.GENERIC,),
+    FastPath.OFF: (),
+}
+"""In the order in which they are tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """What has become of a device that was to have the program."""
+
+    name: str
+    index: int
+    mode: XdpMode | None
+    """None: the program is not on it."""
+    egress: bool
+    """Whether frames that the program redirects get out by it."""
+    reason: str
+    """What is not as wanted, and what to do, for the operator; empty where all is well."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A device that has the program."""
+
+    link: Link
+    tried: tuple[XdpMode, ...]
+    reason: str
+    """Why it is not in the mode that was tried first."""
+
+
+class Attachments:
+    """The program's links to devices; they end with `close`, or with this process.
+
+    A device takes frames from anywhere in generic mode. Those redirected in native mode are lost at a device whose
+    driver has no queue for them; so if there is one, and the mode is a free choice, all devices run in generic mode.
+    """
+
+    def __init__(self, program: Program, setting: FastPath) -> None:
+        self._program = program
+        self._setting = setting
+        self._held: dict[int, _Held] = {}
+        self._unfit: dict[int, str] = {}
+        """The devices because of which all run in generic mode, and why each is unfit."""
+
+    def follow(self, wanted: Mapping[int, Interface]) -> tuple[Attachment, ...]:
+        """Have the program on these devices, by index, and on no others; what cannot be, the reasons say.
+
+        A driver may take long to change its mode, and loses packets meanwhile; when all is well, nothing is changed.
+        """
+        for index in self._held.keys() - wanted.keys():
+            self._release(index)
+        self._unfit = self._unfit_among(wanted[index] for index in self._unfit.keys() & wanted.keys())
+        reasons = {index: self._settle(interface) for index, interface in wanted.items()}
+        natively = any(held.link.mode is XdpMode.NATIVE for held in self._held.values())
+        unfit = self._unfit_among(wanted.values()) if natively else {}
+        if unfit and self._setting is FastPath.AUTO:
+            self._unfit, unfit = unfit, {}
+            reasons = {index: self._settle(interface) for index, interface in wanted.items()}
+        complaints = unfit or self._unfit
+        return tuple(
+            Attachment(
+                name=interface.name,
+                index=index,
+                mode=self._held[index].link.mode if index in self._held else None,
+                egress=index not in unfit,
+                reason="; ".join(filter(None, (reasons[index], complaints.get(index)))),
+            )
+            for index, interface in wanted.items()
+        )
+
+    def close(self) -> None:
+        """Take the program off all devices."""
+        for index in list(self._held):
+            self._release(index)
+
+    def _release(self, index: int) -> None:
+        self._held.pop(index).link.close()
+
+    def _settle(self, interface: Interface) -> str:
+        """Have the program on a device in the first mode that works; what there is to say about it."""
+        modes = (XdpMode.GENERIC,) if self._unfit else _MODES[self._setting]
+        held = self._held.get(interface.index)
+        lost = False
+        if held is not None:
+            lost = not _is_attached(held.link)
+            if not lost and (held.tried == modes or held.link.mode in modes[:1]):
+                return held.reason
+            self._release(interface.index)
+        if not modes:
+            return 'fast_path = "off"'
+        try:
+            other = attached_program(interface.index)
+        except BpfError as error:
+            return str(error)
+        if other is not None:
+            called = f'"{other.program_name}", ' if other.program_name else ""
+            return (
+                f"another XDP program ({called}id {other.program_id}) is on {interface.name} and was left alone: "
+                f"stop what attached it, if {interface.name} is to have the fast path"
+            )
+        reason = self._attach(interface, modes)
+        return reason or (f"something took the program off {interface.name}: it was put on again" if lost else "")
+
+    def _attach(self, interface: Interface, modes: tuple[XdpMode, ...]) -> str:
+        refusals: dict[int, str] = {}
+        for mode in modes:
+            try:
+                link = self._program.attach_xdp(interface.index, mode)
+            except BpfError as error:
+                refusals[error.errno] = str(error)
+                continue
+            reason = f"{interface.name} runs in {mode} mode, which is slower: " if refusals else ""
+            self._held[interface.index] = _Held(link, modes, reason + "; ".join(refusals.values()))
+            return self._held[interface.index].reason
+        if self._setting is FastPath.NATIVE:
+            return "; ".join([*refusals.values(), 'fast_path = "auto" tries generic mode, too'])
+        return "; ".join(refusals.values())
+
+    def _unfit_among(self, interfaces: Iterable[Interface]) -> dict[int, str]:
+        """Why frames redirected in native mode are lost at devices, or may be."""
+        whys = {interface.index: self._why_unfit(interface) for interface in interfaces}
+        return {index: why for index, why in whys.items() if why}
+
+    def _why_unfit(self, interface: Interface) -> str:
+        match can_receive_redirects(interface.index), self._setting:
+            case (True, _) | (None, FastPath.NATIVE):
+                return ""
+            case None, _:
+                return (
+                    "all devices run in generic mode, which is slower: this kernel (before 6.3) does not tell which "
+                    'take redirected frames in native mode; where you know that all do, set fast_path = "native"'
+                )
+            case _, FastPath.NATIVE:
+                so = 'what must leave by it stays on the slow path; fast_path = "auto" takes generic mode then'
+            case _:
+                so = "all devices run in generic mode, which is slower"
+        remedy = "; switch GRO on at its other end: ethtool -K OTHER_END gro on" if interface.kind == "veth" else ""
+        return f"{interface.name} takes no redirected frames in native mode, so {so}{remedy}"
+
+
+def _is_attached(link: Link) -> bool:
+    try:
+        return link.is_attached()
+    except BpfError:
+        return False

@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Forwards ESP-in-UDP and NAT keepalives of known flows; whatever else comes is passed up untouched. */
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/udp.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "layout.h"
+
+#define AF_INET 2
+#define AF_INET6 10
+#define IP_FRAGMENTED bpf_htons(0x3fff) /* more fragments, or an offset */
+#define SMALLEST_ESP_BYTES 8
+
+char LICENSE[] SEC("license") = "GPL";
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 1);
+    __type(key, struct tuple_v4);
+    __type(value, struct flow_v4);
+} flows_v4 SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 1);
+    __type(key, struct tuple_v6);
+    __type(value, struct flow_v6);
+} flows_v6 SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_DEVMAP);
+    __uint(max_entries, MAX_PORTS);
+    __type(key, __u32);
+    __type(value, struct bpf_devmap_val);
+} ports SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, MAX_PORTS);
+    __type(key, __u32);
+    __type(value, struct egress);
+} egresses SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct control);
+} controls SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, REASONS);
+    __type(key, __u32);
+    __type(value, __u64);
+} reasons SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, MAX_TOTALS);
+    __type(key, __u32);
+    __type(value, struct total);
+} totals SEC(".maps");
+
+struct vlan_tag {
+    __be16 identifier, encapsulated;
+};
+
+static __always_inline int count(enum reason reason, int verdict)
+{
+    __u32 key = reason;
+    __u64 *counter = bpf_map_lookup_elem(&reasons, &key);
+    if (counter)
+        ++*counter;
+    return verdict;
+}
+
+static __always_inline int pass(enum reason reason)
+{
+    return count(reason, XDP_PASS);
+}
+
+/* ---- checksums (RFC 1624: HC' = ~(~HC + ~m + m')) ---- */
+
+static __always_inline __u32 fold(__u32 sum)
+{
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (sum & 0xffff) + (sum >> 16);
+}
+
+/* What replacing a word adds to a sum of 16-bit words; two of them never overflow 32 bits when folded in between. */
+static __always_inline __u32 replaced(__be32 from, __be32 to)
+{
+    __u32 gone = ~from;
+    return (gone & 0xffff) + (gone >> 16) + (to & 0xffff) + (to >> 16);
+}
+
+static __always_inline __u16 adjusted(__u16 checksum, __u32 change)
+{
+    return ~fold((__u16)~checksum + change);
+}
+
+static __always_inline __u16 adjusted_udp(__u16 checksum, __u32 change)
+{
+    __u16 sum = adjusted(checksum, change);
+    return sum ? sum : 0xffff;
+}
+
+/* ---- next hops ---- */
+
+static __always_inline __u32 current_epoch(__u32 now)
+{
+    __u32 key = 0;
+    struct control *control = bpf_map_lookup_elem(&controls, &key);
+    return (control ? control->generation << 16 : 0) | ((now >> HOP_AGE_SHIFT) & 0xffff);
+}
+
+static __always_inline enum reason why_not_routed(long answer)
+{
+    switch (answer) {
+    case BPF_FIB_LKUP_RET_NO_NEIGH:
+        return REASON_NO_NEIGHBOUR;
+    case BPF_FIB_LKUP_RET_FWD_DISABLED:
+        return REASON_NO_FORWARDING;
+    case BPF_FIB_LKUP_RET_FRAG_NEEDED:
+        return REASON_OVERSIZE;
+    default:
+        return REASON_NO_ROUTE;
+    }
+}
+
+/* Looks a flow's next hop up; REASON_NONE when it has one now. */
+static __always_inline enum reason find_hop(struct xdp_md *ctx, struct bpf_fib_lookup *way, struct hop *hop,
+                                            __u32 epoch)
+{
+    way->ifindex = ctx->ingress_ifindex;
+    way->l4_protocol = IPPROTO_UDP;
+    way->tot_len = 1; /* asks for the way's MTU without holding this packet against it */
+    long answer = bpf_fib_lookup(ctx, way, sizeof(*way), 0);
+    if (answer != BPF_FIB_LKUP_RET_SUCCESS)
+        return why_not_routed(answer);
+    __u32 device = way->ifindex;
+    struct egress *egress = bpf_map_lookup_elem(&egresses, &device);
+    if (!egress)
+        return REASON_NO_PORT;
+    __builtin_memcpy(hop->destination, way->dmac, ETH_ALEN);
+    __builtin_memcpy(hop->source, way->smac, ETH_ALEN);
+    hop->port = egress->port;
+    hop->vlan = egress->vlan;
+    hop->mtu_bytes = way->mtu_result;
+    hop->epoch = epoch;
+    return REASON_NONE;
+}
+
+/* ---- the frame ---- */
+
+static __always_inline __u32 link_bytes_of(const struct hop *hop)
+{
+    return hop->vlan == NO_VLAN ? ETH_HLEN : ETH_HLEN + sizeof(struct vlan_tag);
+}
+
+/* Writes the Ethernet header that a hop wants; `end` bounds the frame. */
+static __always_inline int write_link(void *data, void *end, const struct hop *hop, __be16 protocol)
+{
+    struct ethhdr *ethernet = data;
+    struct vlan_tag *tag = (void *)(ethernet + 1);
+    if ((void *)(tag + 1) > end)
+        return -1;
+    __builtin_memcpy(ethernet->h_dest, hop->destination, ETH_ALEN);
+    __builtin_memcpy(ethernet->h_source, hop->source, ETH_ALEN);
+    if (hop->vlan == NO_VLAN) {
+        ethernet->h_proto = protocol;
+    } else {
+        ethernet->h_proto = bpf_htons(ETH_P_8021Q);
+        tag->identifier = bpf_htons(hop->vlan);
+        tag->encapsulated = protocol;
+    }
+    return 0;
+}
+
+static __always_inline int send(const struct hop *hop)
+{
+    int verdict = bpf_redirect_map(&ports, hop->port, XDP_DROP);
+    return verdict == XDP_REDIRECT ? verdict : count(REASON_PORT_GONE, verdict);
+}
+
+static __always_inline void note(struct account *account, __u32 payload_bytes, __be32 first_word, __u32 now)
+{
+    account->packets++;
+    account->bytes += payload_bytes;
+    account->last_used = now;
+    if (payload_bytes > 1)
+        account->esp_spi = first_word;
+    __u32 key = account->total;
+    struct total *total = bpf_map_lookup_elem(&totals, &key);
+    if (total) {
+        total->packets++;
+        total->bytes += payload_bytes;
+    }
+}
+
+/* REASON_NONE for ESP and NAT keepalives (RFC 3948 section 2), which need no look. */
+static __always_inline enum reason why_looked_at(const struct udphdr *udp, __u32 payload_bytes, void *end,
+                                                 __be32 *first_word)
+{
+    const __be32 *payload = (const void *)(udp + 1);
+    if (payload_bytes == 1) {
+        if ((void *)payload + 1 > end)
+            return REASON_MALFORMED;
+        return *(const __u8 *)payload == 0xff ? REASON_NONE : REASON_IKE;
+    }
+    if (payload_bytes < SMALLEST_ESP_BYTES)
+        return REASON_IKE;
+    if ((void *)(payload + 2) > end)
+        return REASON_MALFORMED;
+    *first_word = *payload;
+    return *first_word ? REASON_NONE : REASON_IKE;
+}
+
+static __always_inline int forward_v4(struct xdp_md *ctx, __u32 link_bytes)
+{
+    void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+    struct iphdr *ip = data + link_bytes;
+    struct udphdr *udp = (void *)(ip + 1);
+    if ((void *)(ip + 1) > end)
+        return pass(REASON_MALFORMED);
+    if (ip->protocol != IPPROTO_UDP)
+        return pass(REASON_NOT_UDP);
+    if (ip->version != 4 || ip->ihl != sizeof(*ip) / 4)
+        return pass(REASON_OPTIONS);
+    if (ip->frag_off & IP_FRAGMENTED)
+        return pass(REASON_FRAGMENT);
+    if ((void *)(udp + 1) > end)
+        return pass(REASON_MALFORMED);
+
+    struct tuple_v4 key = {ip->saddr, ip->daddr, udp->source, udp->dest};
+    struct flow_v4 *flow = bpf_map_lookup_elem(&flows_v4, &key);
+    if (!flow)
+        return pass(REASON_MISS);
+    __u32 network_bytes = bpf_ntohs(ip->tot_len), udp_bytes = bpf_ntohs(udp->len);
+    if (udp_bytes < sizeof(*udp) || network_bytes != udp_bytes + sizeof(*ip) || (void *)ip + network_bytes > end)
+        return pass(REASON_MALFORMED);
+    __u32 payload_bytes = udp_bytes - sizeof(*udp);
+    __be32 first_word = 0;
+    enum reason reason = why_looked_at(udp, payload_bytes, end, &first_word);
+    if (reason != REASON_NONE)
+        return pass(reason);
+    if (ip->ttl <= 1)
+        return pass(REASON_TTL);
+
+    __u32 now = bpf_ktime_get_coarse_ns() >> TICK_SHIFT, epoch = current_epoch(now);
+    struct hop *hop = &flow->hop;
+    if (hop->epoch != epoch) {
+        struct bpf_fib_lookup way = {
+            .family = AF_INET, .tos = ip->tos, .ipv4_src = flow->becomes.source, .ipv4_dst = flow->becomes.destination};
+        reason = find_hop(ctx, &way, hop, epoch);
+        if (reason != REASON_NONE)
+            return pass(reason);
+    }
+    if (network_bytes > hop->mtu_bytes)
+        return pass(REASON_OVERSIZE);
+
+    __u32 wanted_bytes = link_bytes_of(hop);
+    if (wanted_bytes != link_bytes) {
+        if (bpf_xdp_adjust_head(ctx, (int)link_bytes - (int)wanted_bytes))
+            return pass(REASON_NO_HEADROOM);
+        data = (void *)(long)ctx->data, end = (void *)(long)ctx->data_end;
+        ip = data + wanted_bytes;
+        udp = (void *)(ip + 1);
+        if ((void *)(udp + 1) > end)
+            return count(REASON_MALFORMED, XDP_ABORTED);
+    }
+    if (write_link(data, end, hop, bpf_htons(ETH_P_IP)))
+        return count(REASON_MALFORMED, XDP_ABORTED);
+
+    const struct tuple_v4 *becomes = &flow->becomes;
+    __u32 change = replaced(key.source, becomes->source) + replaced(key.destination, becomes->destination);
+    ip->saddr = becomes->source;
+    ip->daddr = becomes->destination;
+    ip->ttl--;
+    ip->check = adjusted(ip->check, change + bpf_htons(0xfeff)); /* the TTL is the higher byte of its word */
+    udp->source = becomes->source_port;
+    udp->dest = becomes->destination_port;
+    if (udp->check)
+        udp->check = adjusted_udp(udp->check, change + (__u16)~key.source_port + becomes->source_port +
+                                                  (__u16)~key.destination_port + becomes->destination_port);
+    note(&flow->account, payload_bytes, first_word, now);
+    return send(hop);
+}
+
+static __always_inline int forward_v6(struct xdp_md *ctx, __u32 link_bytes)
+{
+    void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+    struct ipv6hdr *ip = data + link_bytes;
+    struct udphdr *udp = (void *)(ip + 1);
+    if ((void *)(ip + 1) > end)
+        return pass(REASON_MALFORMED);
+    switch (ip->nexthdr) {
+    case IPPROTO_UDP:
+        break;
+    case IPPROTO_FRAGMENT:
+        return pass(REASON_FRAGMENT);
+    case IPPROTO_HOPOPTS:
+    case IPPROTO_ROUTING:
+    case IPPROTO_DSTOPTS:
+        return pass(REASON_OPTIONS);
+    default:
+        return pass(REASON_NOT_UDP);
+    }
+    if (ip->version != 6 || (void *)(udp + 1) > end)
+        return pass(REASON_MALFORMED);
+
+    struct tuple_v6 key = {.source_port = udp->source, .destination_port = udp->dest};
+    __builtin_memcpy(key.source, &ip->saddr, sizeof(key.source));
+    __builtin_memcpy(key.destination, &ip->daddr, sizeof(key.destination));
+    struct flow_v6 *flow = bpf_map_lookup_elem(&flows_v6, &key);
+    if (!flow)
+        return pass(REASON_MISS);
+    __u32 udp_bytes = bpf_ntohs(udp->len);
+    if (udp_bytes < sizeof(*udp) || bpf_ntohs(ip->payload_len) != udp_bytes || (void *)udp + udp_bytes > end)
+        return pass(REASON_MALFORMED);
+    __u32 payload_bytes = udp_bytes - sizeof(*udp);
+    __be32 first_word = 0;
+    enum reason reason = why_looked_at(udp, payload_bytes, end, &first_word);
+    if (reason != REASON_NONE)
+        return pass(reason);
+    if (ip->hop_limit <= 1)
+        return pass(REASON_TTL);
+
+    __u32 now = bpf_ktime_get_coarse_ns() >> TICK_SHIFT, epoch = current_epoch(now);
+    struct hop *hop = &flow->hop;
+    if (hop->epoch != epoch) {
+        struct bpf_fib_lookup way = {.family = AF_INET6, .flowinfo = *(__be32 *)ip & bpf_htonl(0x0fffffff)};
+        __builtin_memcpy(way.ipv6_src, flow->becomes.source, sizeof(way.ipv6_src));
+        __builtin_memcpy(way.ipv6_dst, flow->becomes.destination, sizeof(way.ipv6_dst));
+        reason = find_hop(ctx, &way, hop, epoch);
+        if (reason != REASON_NONE)
+            return pass(reason);
+    }
+    if (udp_bytes + sizeof(*ip) > hop->mtu_bytes)
+        return pass(REASON_OVERSIZE);
+
+    __u32 wanted_bytes = link_bytes_of(hop);
+    if (wanted_bytes != link_bytes) {
+        if (bpf_xdp_adjust_head(ctx, (int)link_bytes - (int)wanted_bytes))
+            return pass(REASON_NO_HEADROOM);
+        data = (void *)(long)ctx->data, end = (void *)(long)ctx->data_end;
+        ip = data + wanted_bytes;
+        udp = (void *)(ip + 1);
+        if ((void *)(udp + 1) > end)
+            return count(REASON_MALFORMED, XDP_ABORTED);
+    }
+    if (write_link(data, end, hop, bpf_htons(ETH_P_IPV6)))
+        return count(REASON_MALFORMED, XDP_ABORTED);
+
+    const struct tuple_v6 *becomes = &flow->becomes;
+    __u64 change = (__u16)~key.source_port + becomes->source_port + (__u16)~key.destination_port +
+                   becomes->destination_port;
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        change += replaced(key.source[i], becomes->source[i]) + replaced(key.destination[i], becomes->destination[i]);
+    __builtin_memcpy(&ip->saddr, becomes->source, sizeof(ip->saddr));
+    __builtin_memcpy(&ip->daddr, becomes->destination, sizeof(ip->daddr));
+    ip->hop_limit--;
+    udp->source = becomes->source_port;
+    udp->dest = becomes->destination_port;
+    udp->check = adjusted_udp(udp->check, change);
+    note(&flow->account, payload_bytes, first_word, now);
+    return send(hop);
+}
+
+SEC("xdp")
+int forward(struct xdp_md *ctx)
+{
+    void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+    struct ethhdr *ethernet = data;
+    struct vlan_tag *tag = (void *)(ethernet + 1);
+    if ((void *)(tag + 1) > end)
+        return pass(REASON_NOT_IP);
+    __u32 link_bytes = ETH_HLEN;
+    __be16 protocol = ethernet->h_proto;
+    if (protocol == bpf_htons(ETH_P_8021Q)) {
+        link_bytes += sizeof(*tag);
+        protocol = tag->encapsulated;
+    }
+    if (protocol == bpf_htons(ETH_P_IP))
+        return forward_v4(ctx, link_bytes);
+    if (protocol == bpf_htons(ETH_P_IPV6))
+        return forward_v6(ctx, link_bytes);
+    return pass(REASON_NOT_IP);
+}

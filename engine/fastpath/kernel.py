@@ -1,0 +1,167 @@
+"""The fast path at work: the program on its devices, kept in step with sessions, devices and routes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from types import TracebackType
+
+import trio
+
+from engine.config.schema import Config
+from engine.fastpath.attachments import Attachment, Attachments
+from engine.fastpath.bpf import XdpMode
+from engine.fastpath.devices import Egresses, wanted_devices, without_forwarding
+from engine.fastpath.interfaces import Interface, list_interfaces, route_to
+from engine.fastpath.layout import Reason
+from engine.fastpath.ledger import Ledger
+from engine.fastpath.netlink_watch import NetlinkWatch
+from engine.fastpath.program import ForwardingProgram
+from engine.fastpath.reconciler import Reconciler
+from engine.fastpath.sweep import SLICE, sweep
+from engine.fastpath.totals import Totals
+from engine.sessions.flow import Flow
+from engine.sessions.real_server import RealServer
+
+RECONCILE_EVERY_S = 0.1
+COUNT_EVERY_S = 1.0
+READ_PER_S = 50_000
+"""Elements whose counters are read in a second: a few hundredths of a core."""
+WAITING_EVERY_S = 0.5
+VERIFY_EVERY_S = 10.0
+SETTLING_S = 0.05
+"""Devices change in bursts of messages."""
+
+
+class KernelForwarding:
+    """Forwards flows in the kernel while it is open."""
+
+    def __init__(self, config: Config, servers: Callable[[], Iterable[RealServer]]) -> None:
+        """Load the program; it forwards nothing before `run`.
+
+        Raises:
+            BpfError: libbpf, a privilege or a feature of the kernel is missing.
+        """
+        self.attachments: tuple[Attachment, ...] = ()
+        self.passed_up: Counter[Reason] = Counter()
+        self.forwarded = 0
+        self.interfaces: dict[int, Interface] = {}
+        self._config = config
+        self._servers = servers
+        self._program = ForwardingProgram(config.engine.max_sessions)
+        self._attached = Attachments(self._program.program, config.engine.fast_path)
+        self._egresses = Egresses(self._program)
+        self._ledger = Ledger()
+        self._totals = Totals(self._program.read_total)
+        self._reconciler = Reconciler(self._program.flows, self._ledger, self._totals)
+
+    def __enter__(self) -> KernelForwarding:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._attached.close()
+        self._program.close()
+
+    @property
+    def mode(self) -> str:
+        """native where any device has the program so, else generic, else off."""
+        modes = {attachment.mode for attachment in self.attachments}
+        return next((str(mode) for mode in (XdpMode.NATIVE, XdpMode.GENERIC) if mode in modes), "off")
+
+    @property
+    def reason(self) -> str:
+        """What is not as wanted, and what to do; empty where all is well."""
+        if not self.attachments:
+            return "no Ethernet device leads to the services or their real servers"
+        told = [attachment.reason for attachment in self.attachments if attachment.reason]
+        return "; ".join([*told, *without_forwarding(self._config, self.attachments, self.interfaces)])
+
+    @property
+    def flow_count(self) -> int:
+        """How many flows the kernel has."""
+        return len(self._ledger)
+
+    @property
+    def refused(self) -> Counter[str]:
+        """Flows that the kernel could not take, by reason."""
+        return self._reconciler.refused
+
+    def follow(self, config: Config) -> None:
+        """Put the program on the devices that a configuration needs it on."""
+        self._config = config
+        self._follow_devices()
+
+    def offer(self, flow: Flow) -> None:
+        """Have a flow looked at."""
+        self._reconciler.offer(flow)
+
+    def refresh(self, flow: Flow, now_s: float) -> None:
+        """Add to a flow what the kernel has counted by now."""
+        self._reconciler.refresh(flow, now_s)
+
+    def at_rest(self, now_s: float) -> None:
+        """Install and remove flows while the slow path holds no datagrams."""
+        if self._reconciler.behind:
+            self._reconciler.step(now_s)
+
+    async def run(self) -> None:
+        """Keep the kernel in step until cancelled."""
+        with NetlinkWatch() as watch:
+            self._follow_devices()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._reconcile)
+                nursery.start_soon(self._count)
+                nursery.start_soon(self._follow_netlink, watch)
+                nursery.start_soon(self._verify_neighbours, watch)
+
+    def give_back(self, now_s: float) -> None:
+        """Leave every flow to the slow path, with all that was counted."""
+        self._attached.close()
+        for _ in sweep(self._program.flows, self._ledger, now_s):
+            pass
+        self._totals.collect(())
+        for flow in filter(None, self._ledger.flows):
+            flow.fast_number = -1
+            flow.change_path(fast=False)
+
+    async def _reconcile(self) -> None:
+        # While the forwarder is busy without a pause, it never is at rest: flows then change paths all the same.
+        while True:
+            await trio.sleep(RECONCILE_EVERY_S)
+            while self._reconciler.step(trio.current_time()):
+                await trio.lowlevel.checkpoint()
+
+    async def _count(self) -> None:
+        looked_s = trio.current_time()
+        while True:
+            await trio.sleep(COUNT_EVERY_S)
+            self.forwarded += self._totals.collect(self._servers())
+            self.passed_up = self._program.passed_up()
+            if trio.current_time() - looked_s > WAITING_EVERY_S:
+                self._reconciler.look_at_waiting()
+            for _ in sweep(self._program.flows, self._ledger, trio.current_time()):
+                await trio.sleep(SLICE / READ_PER_S)
+
+    async def _follow_netlink(self, watch: NetlinkWatch) -> None:
+        while True:
+            changed = await watch.changed()
+            self._program.look_again()
+            if "devices" in changed:
+                await trio.sleep(SETTLING_S)
+                self._follow_devices()
+
+    async def _verify_neighbours(self, watch: NetlinkWatch) -> None:
+        while True:
+            await trio.sleep(VERIFY_EVERY_S)
+            watch.keep_in_use(self.interfaces.values())
+
+    def _follow_devices(self) -> None:
+        self.interfaces = list_interfaces()
+        wanted = wanted_devices(self._config, self.interfaces, route_to)
+        self.attachments = self._attached.follow(wanted)
+        self._egresses.follow(
+            (attachment.index for attachment in self.attachments if attachment.egress), self.interfaces
+        )
+        self._program.look_again()

@@ -1,0 +1,36 @@
+"""The kernel's part of forwarding, as sessions and slow path deal with it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from engine.sessions.flow import Flow
+
+
+class FastPath(Protocol):
+    """Takes flows that need no look over, and gives them back."""
+
+    def offer(self, flow: Flow) -> None:
+        """Look at a flow that has ended, or whose sessions or source have changed: the kernel may or must not have it."""
+        ...
+
+    def refresh(self, flow: Flow, now_s: float) -> None:
+        """Bring a flow's counters and the moments it was last seen up to date."""
+        ...
+
+    def at_rest(self, now_s: float) -> None:
+        """The slow path holds no datagrams: a flow can change paths now without one overtaking another."""
+        ...
+
+
+class NoFastPath:
+    """Everything takes the slow path."""
+
+    def offer(self, flow: Flow) -> None:
+        """Leave it there."""
+
+    def refresh(self, flow: Flow, now_s: float) -> None:
+        """Nothing else has seen the flow."""
+
+    def at_rest(self, now_s: float) -> None:
+        """Nothing waits for it."""

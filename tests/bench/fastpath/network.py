@@ -1,0 +1,95 @@
+"""The network of the fast path's bench: the testbed with real servers that answer through the balancer."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from ..testbed import CLIENTS, Testbed, testbed
+
+_CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Device(msgspec.Struct, frozen=True, rename={"index": "ifindex", "name": "ifname", "mac": "address"}):
+    """A network device, as `ip -json link` tells it."""
+
+    index: int
+    name: str
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The testbed and the four devices that packets pass: client's, balancer's two, server's."""
+
+    bed: Testbed
+    client: Device
+    clients_side: Device
+    servers_side: Device
+    server: Device
+
+
+@contextmanager
+def network(directory: Path) -> Iterator[Network]:
+    """Build it all; it is gone when the block ends."""
+    with testbed(directory) as bed:
+        client, clients_side = _device(bed.client, "up1"), _device(bed.balancer, "down1")
+        servers_side, server = _device(bed.balancer, "up2"), _device(bed.server, "down2")
+        ends = (
+            (bed.client, client, clients_side, "198.18.1.1"),
+            (bed.balancer, clients_side, client, "198.18.1.2"),
+            (bed.balancer, servers_side, server, "198.18.2.2"),
+            (bed.server, server, servers_side, "198.18.2.1"),
+        )
+        for namespace, device, peer, address in ends:
+            # A redirected frame needs NAPI where it arrives, and an XDP program cannot finish partial checksums.
+            _run("ip", "netns", "exec", namespace, "ethtool", "-K", device.name, "gro", "on", "tx", "off")
+            # No ARP in the midst of a measurement, and none needed from a peer that only counts.
+            _run("ip", "-n", namespace, "neigh", "replace", address, "lladdr", peer.mac, "dev", device.name)
+        for address in ("198.18.2.11", "198.18.2.12"):
+            _run("ip", "-n", bed.balancer, "neigh", "replace", address, "lladdr", server.mac, "dev", servers_side.name)
+        _run("ip", "-n", bed.server, "route", "replace", CLIENTS, "via", "198.18.2.1")
+        _run("ip", "-n", bed.client, "route", "add", "198.18.2.0/24", "via", "198.18.1.1")
+        yield Network(bed, client, clients_side, servers_side, server)
+
+
+@contextmanager
+def inside(namespace: str) -> Iterator[None]:
+    """Have this thread work in a network namespace."""
+    with Path("/proc/thread-self/ns/net").open("rb") as home:
+        try:
+            enter(namespace)
+            yield
+        finally:
+            _set_namespace(home.fileno())
+
+
+def enter(namespace: str) -> None:
+    """Have this thread work in a network namespace from now on."""
+    with Path("/run/netns", namespace).open("rb") as file:
+        _set_namespace(file.fileno())
+
+
+def _set_namespace(file: int) -> None:
+    if _libc.setns(file, _CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def _device(namespace: str, name: str) -> Device:
+    (device,) = msgspec.json.decode(_run("ip", "-n", namespace, "-json", "link", "show", name), type=list[Device])
+    return device
+
+
+def _run(*command: str) -> bytes:
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr.decode().strip()}")
+    return done.stdout

@@ -1,0 +1,258 @@
+"""Which flows the kernel gets, and when it must give them back."""
+
+from __future__ import annotations
+
+from fastpath_doubles import KernelDouble
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from sessions.session_world import KEEPALIVE, NAT_T, World, at, auth, auth_answer, init, init_answer
+
+from engine.config.schema import Source
+from engine.fastpath.entries import entries
+from engine.fastpath.layout import FLOW_V4, TICK_S
+from engine.fastpath.sweep import sweep
+from engine.sessions.flow import Flow, Port
+from engine.sessions.query import path
+from engine.sessions.session import Session
+
+CLIENT = bytes([198, 51, 100, 7])
+SERVICE = bytes([203, 0, 113, 10])
+SERVER = bytes([10, 0, 0, 11])
+PORT = (4500).to_bytes(2, "big")
+
+
+def world(kernel: KernelDouble, **rest: object) -> World:
+    built = World(fast_path=kernel, **rest)  # type: ignore[arg-type]
+    built.now_s = 1_000.0
+    return built
+
+
+def nat_t_flow(session: Session) -> Flow:
+    (flow,) = [flow for flow in session.flows if flow.port is Port.NAT_T]
+    return flow
+
+
+def test_an_established_tunnel_is_two_entries_that_keep_the_client_s_address() -> None:
+    kernel = KernelDouble()
+    here = world(kernel)
+    here.connect("198.51.100.7", 1)
+    kernel.settle(here.now_s)
+    assert kernel.tuples() == {
+        CLIENT + SERVICE + PORT + PORT: CLIENT + SERVER + PORT + PORT,
+        SERVER + CLIENT + PORT + PORT: SERVICE + CLIENT + PORT + PORT,
+    }
+
+
+def test_with_snat_the_server_sees_the_address_and_port_that_the_slow_path_had() -> None:
+    kernel = KernelDouble()
+    here = world(kernel, source=Source.SNAT)
+    session = here.connect("198.51.100.7", 1, nat_t_port=61_000)
+    kernel.settle(here.now_s)
+    source = nat_t_flow(session).source
+    assert source is not None
+    stand_in, its_port = bytes(map(int, source[0].split("."))), source[1].to_bytes(2, "big")
+    client_port = (61_000).to_bytes(2, "big")
+    assert kernel.tuples() == {
+        CLIENT + SERVICE + client_port + PORT: stand_in + SERVER + its_port + PORT,
+        SERVER + stand_in + PORT + its_port: SERVICE + CLIENT + PORT + client_port,
+    }
+
+
+def test_half_open_sessions_and_flows_of_one_direction_stay_on_the_slow_path() -> None:
+    kernel = KernelDouble()
+    here = world(kernel)
+    first, then = at("198.51.100.7", 500), at("198.51.100.7", 4500)
+    here.client_sends(first, Port.IKE, init(1))
+    here.server_sends(first, Port.IKE, init_answer(1))
+    here.client_sends(then, NAT_T, auth(1))
+    kernel.settle(here.now_s)
+    assert kernel.tuples() == {}
+    here.server_sends(then, NAT_T, auth_answer(1))
+    here.client_sends(then, NAT_T, KEEPALIVE)
+    moved = at("198.51.100.9", 4500)
+    here.client_sends(moved, NAT_T, auth(1))
+    kernel.settle(here.now_s)
+    assert len(kernel.tuples()) == 2, "the way the client moved to has not been answered yet"
+    here.server_sends(moved, NAT_T, auth_answer(1))
+    kernel.reconciler.look_at_waiting()
+    kernel.settle(here.now_s)
+    assert len(kernel.tuples()) == 4
+
+
+def test_a_new_half_open_session_on_its_flow_does_not_take_a_tunnel_off_the_fast_path() -> None:
+    kernel = KernelDouble()
+    here = world(kernel)
+    session = here.connect("198.51.100.7", 1)
+    kernel.settle(here.now_s)
+    here.client_sends(at("198.51.100.7", 4500), NAT_T, bytes(4) + init(2))
+    kernel.settle(here.now_s)
+    assert nat_t_flow(session).fast_number >= 0
+    assert len(kernel.tuples()) == 2
+
+
+def test_a_server_that_goes_down_leaves_nothing_in_the_kernel() -> None:
+    kernel = KernelDouble()
+    here = world(kernel)
+    for number in range(1, 9):
+        here.connect(f"198.51.100.{number}", number)
+    kernel.settle(here.now_s)
+    assert len(kernel.tuples()) == 16
+    here.fail("a")
+    kernel.settle(here.now_s)
+    assert len(kernel.tuples()) == 8
+    assert all(SERVER not in (key[:4], becomes[4:8]) for key, becomes in kernel.tuples().items())
+    assert here.server("a").fast_flows == 0
+
+
+def test_what_the_kernel_forwards_counts_for_flow_session_and_server_and_keeps_the_flow_alive() -> None:
+    kernel = KernelDouble()
+    here = world(kernel)
+    session = here.connect("198.51.100.7", 1)
+    kernel.settle(here.now_s)
+    flow, server = nat_t_flow(session), session.server
+    before = flow.packets_in, flow.bytes_in, flow.packets_out, server.packets_in, server.bytes_in
+    assert path(session) == "slow"
+    here.later(200)
+    kernel.forward(CLIENT + SERVICE + PORT + PORT, 1_000)
+    kernel.forward(CLIENT + SERVICE + PORT + PORT, 200, age_ticks=round(100 / TICK_S))
+    for _ in sweep(kernel.maps, kernel.ledger, here.now_s):
+        pass
+    assert kernel.servers.collect(here.service.servers.values()) == 2
+    after = flow.packets_in, flow.bytes_in, flow.packets_out, server.packets_in, server.bytes_in
+    assert [new - old for new, old in zip(after, before, strict=True)] == [2, 1_200, 0, 2, 1_200]
+    assert abs(here.now_s - 100 - flow.last_in_s) < 0.1, "the last packet passed a hundred seconds ago"
+    assert (path(session), server.fast_flows) == ("fast", 1)
+    here.later(150)
+    assert session.flows, "350 seconds after the slow path saw it, 250 after the kernel did: not idle for 300"
+    here.later(60)
+    assert not session.flows
+    kernel.settle(here.now_s)
+    assert (kernel.tuples(), server.fast_flows) == ({}, 0)
+
+
+def test_expiry_asks_the_kernel_itself_and_does_not_wait_for_the_next_sweep() -> None:
+    kernel = KernelDouble()
+    here = world(kernel)
+    session = here.connect("198.51.100.7", 1)
+    kernel.settle(here.now_s)
+    here.now_s += 290
+    kernel.forward(SERVER + CLIENT + PORT + PORT, 100)
+    here.later(20)
+    assert session.flows, "the kernel has just forwarded an answer"
+
+
+def test_counters_that_wrap_and_flows_that_end_lose_nothing() -> None:
+    kernel = KernelDouble()
+    here = world(kernel)
+    session = here.connect("198.51.100.7", 1)
+    kernel.settle(here.now_s)
+    flow = nat_t_flow(session)
+    key = CLIENT + SERVICE + PORT + PORT
+    value = kernel.maps[FLOW_V4].elements[key]
+    kernel.maps[FLOW_V4].elements[key] = value[:8] + (0xFFFFFFFE).to_bytes(4, "little") + value[12:]
+    kernel.reconciler.refresh(flow, here.now_s)
+    counted = session.ended_packets_in + flow.packets_in
+    for _ in range(5):
+        kernel.forward(key, 10)
+    here.table.close(session)
+    kernel.settle(here.now_s)
+    assert session.ended_packets_in + flow.packets_in == counted + 5
+
+
+def test_a_full_map_leaves_the_rest_on_the_slow_path_and_takes_them_when_there_is_room() -> None:
+    kernel = KernelDouble(room=5)
+    here = world(kernel)
+    sessions = [here.connect(f"198.51.100.{number}", number) for number in (1, 2, 3)]
+    kernel.settle(here.now_s)
+    assert len(kernel.tuples()) == 4, "half a flow is none"
+    assert kernel.reconciler.refused["no-room"] == 1
+    here.table.close(sessions[0])
+    kernel.reconciler.look_at_waiting()
+    kernel.settle(here.now_s)
+    assert [nat_t_flow(session).fast_number >= 0 for session in sessions[1:]] == [True, True]
+
+
+def test_a_client_of_two_services_at_one_server_cannot_be_told_apart_by_the_kernel() -> None:
+    kernel = KernelDouble()
+    here, other = world(kernel), world(kernel)
+    here.connect("198.51.100.7", 1)
+    kernel.settle(here.now_s)
+    session = other.connect("198.51.100.7", 1)
+    kernel.settle(other.now_s)
+    assert nat_t_flow(session).fast_number == -1
+    assert kernel.reconciler.refused["ambiguous"] >= 1
+
+
+class Churn(RuleBasedStateMachine):
+    """Clients come, move their ports, lose sockets, end; the kernel holds what it should and no more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel = KernelDouble(room=12)
+        self.world = world(self.kernel, source=Source.SNAT)
+        self.spi = 0
+
+    @rule(host=st.integers(1, 9), port=st.sampled_from([4500, 61_000]))
+    def connect(self, host: int, port: int) -> None:
+        self.spi += 1
+        first, then = at(f"198.51.100.{host}", 500), at(f"198.51.100.{host}", port)
+        if self.world.client_sends(first, Port.IKE, init(self.spi)) is None:
+            return
+        self.world.server_sends(first, Port.IKE, init_answer(self.spi))
+        if self.world.client_sends(then, NAT_T, auth(self.spi)) is not None:
+            self.world.server_sends(then, NAT_T, auth_answer(self.spi))
+            self.world.client_sends(then, NAT_T, KEEPALIVE)
+
+    @rule(which=st.integers(0, 100))
+    def end(self, which: int) -> None:
+        if sessions := self.world.sessions():
+            self.world.table.close(sessions[which % len(sessions)])
+
+    @rule(which=st.integers(0, 100))
+    def lose_port(self, which: int) -> None:
+        if flows := list(self.world.service.flows[NAT_T].values()):
+            flow = flows[which % len(flows)]
+            self.world.upstreams.close(flow)
+            flow.source = None
+            self.kernel.offer(flow)
+            self.world.client_sends(flow.client, NAT_T, KEEPALIVE)
+
+    @rule(name=st.sampled_from("ab"))
+    def server_dies(self, name: str) -> None:
+        self.world.evacuate(name)
+
+    @rule(seconds=st.sampled_from([0.1, 3.0, 100.0, 400.0]))
+    def wait(self, seconds: float) -> None:
+        self.world.later(seconds)
+
+    @rule()
+    def step(self) -> None:
+        self.kernel.reconciler.look_at_waiting()
+        self.kernel.reconciler.step(self.world.now_s)
+
+    @invariant()
+    def the_kernel_has_what_the_ledger_says(self) -> None:
+        held = [flow for flow in self.kernel.ledger.flows if flow is not None]
+        assert len(self.kernel.tuples()) == 2 * len(held)
+        assert len(self.kernel.ledger) == len(held)
+        for server in self.world.service.servers.values():
+            assert server.fast_flows == sum(flow.fast for flow in held if flow.server is server)
+
+    @invariant()
+    def once_settled_it_is_what_the_session_table_wants(self) -> None:
+        if self.kernel.reconciler.behind:
+            return
+        alive = set(self.world.service.flows[NAT_T].values())
+        tuples = self.kernel.tuples()
+        for flow in self.kernel.ledger.flows:
+            if flow is None:
+                continue
+            assert flow in alive
+            wanted = entries(flow)
+            assert wanted is not None
+            assert (tuples[wanted.from_client], tuples[wanted.from_server]) == (wanted.to_server, wanted.to_client)
+
+
+Churn.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestChurn = Churn.TestCase
