@@ -96,33 +96,40 @@ class Acceleration:
 
     async def _forward_in_kernel(self) -> None:
         """Forward in the kernel until another mode is wanted, or for as long as it can be done."""
-        wanted = self._config.engine.fast_path
         try:
-            from engine.fastpath.bpf import BpfError
+            from engine.fastpath.errors import FastPathError
             from engine.fastpath.kernel import KernelForwarding
-            from engine.fastpath.netlink import NetlinkError
         except ImportError as error:
             self._turned_off(f"a part of it is missing: {error}")
             await self._changed.wait()
             return
+        failure = ""
         try:
             with KernelForwarding(self._config, self._servers) as kernel:
-                self._kernel = kernel
-                try:
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(kernel.run)
-                        nursery.start_soon(self._offer_all)
-                        while self._config.engine.fast_path is wanted:
-                            await self._changed.wait()
-                            self._changed = trio.Event()
-                            kernel.follow(self._config)
-                        nursery.cancel_scope.cancel()
-                finally:
-                    self._kernel = None
-                    kernel.give_back(trio.current_time())
-        except (BpfError, NetlinkError) as error:
-            self._turned_off(str(error))
+                await self._forward_with(kernel)
+        except* FastPathError as failures:
+            failure = str(failures.exceptions[0])
+        if failure:
+            self._turned_off(failure)
             await self._changed.wait()
+
+    async def _forward_with(self, kernel: KernelForwarding) -> None:
+        wanted = self._config.engine.fast_path
+        self._kernel = kernel
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(kernel.run)
+                self._tell(kernel.mode, kernel.reason)
+                nursery.start_soon(self._offer_all)
+                while self._config.engine.fast_path is wanted and self._config.services:
+                    await self._changed.wait()
+                    self._changed = trio.Event()
+                    kernel.follow(self._config)
+                    self._tell(kernel.mode, kernel.reason)
+                nursery.cancel_scope.cancel()
+        finally:
+            self._kernel = None
+            kernel.give_back(trio.current_time())
 
     async def _offer_all(self) -> None:
         """Have the flows looked at that there were before."""

@@ -1,4 +1,4 @@
-"""Why BPF refuses something, in words that tell what to do."""
+"""Why the kernel refuses something, in words that tell what to do."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Final
 
 _CAPABILITIES = "start as root or with the capabilities CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"
 _REMEDIES: Final[Mapping[int, str]] = {
-    errno.EPERM: f"{_CAPABILITIES}; on Linux before 5.11 also set LimitMEMLOCK=infinity in the unit",
+    errno.EPERM: f"{_CAPABILITIES}; on Linux before 5.11 also set LimitMEMLOCK=infinity in the systemd unit",
     errno.ENOMEM: (
         "the kernel has no memory for it: lower the table sizes or add memory; "
-        "on Linux before 5.11 set LimitMEMLOCK=infinity in the unit"
+        "on Linux before 5.11 set LimitMEMLOCK=infinity in the systemd unit"
     ),
     errno.ENOSYS: "this kernel was built without BPF: use a distribution's kernel",
     errno.ENODEV: "the device is gone",
@@ -24,7 +24,11 @@ _UNPRIVILEGED = "!root"
 _LOG_END = "-- END PROG LOAD LOG --"
 
 
-class BpfError(Exception):
+class FastPathError(Exception):
+    """The kernel does not do what the fast path needs; the message says why and what to do."""
+
+
+class BpfError(FastPathError):
     """BPF refuses something, or is not there; the message says what, why and what to do.
 
     `errno` is the kernel's or libbpf's answer, 0 where there was none.
@@ -42,8 +46,8 @@ def refusal(what: str, answer: int, *, remedies: Mapping[int, str] = _REMEDIES, 
     """
     number = -answer
     if reason := _verdict(lines):
-        remedy = _CAPABILITIES if _UNPRIVILEGED in reason else "a newer kernel may take it"
-        return BpfError(f"{what}: the kernel's verifier rejects the program ({reason}); {remedy}", number)
+        what_to_do = _CAPABILITIES if _UNPRIVILEGED in reason else "a newer kernel may take it"
+        return BpfError(f"{what}: the kernel's verifier rejects the program ({reason}); {what_to_do}", number)
     message = f"{what}: {os.strerror(number) if number < _FIRST_OF_LIBBPF else 'libbpf cannot use it'}"
     if remedy := remedies.get(number) or _REMEDIES.get(number):
         message = f"{message}; {remedy}"

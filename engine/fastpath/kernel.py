@@ -106,10 +106,15 @@ class KernelForwarding:
         if self._reconciler.behind:
             self._reconciler.step(now_s)
 
-    async def run(self) -> None:
-        """Keep the kernel in step until cancelled."""
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the kernel in step until cancelled; it forwards from when this has started.
+
+        Raises:
+            FastPathError: the kernel cannot be asked any more.
+        """
         with NetlinkWatch() as watch:
             self._follow_devices()
+            task_status.started()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._reconcile)
                 nursery.start_soon(self._count)

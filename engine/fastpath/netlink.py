@@ -15,6 +15,8 @@ from socket import AF_NETLINK, SOCK_RAW, socket
 from types import TracebackType
 from typing import Final, Self
 
+from engine.fastpath.errors import FastPathError
+
 SOL_NETLINK: Final = 270
 NETLINK_ROUTE: Final = 0
 NETLINK_GENERIC: Final = 16
@@ -46,7 +48,7 @@ _REMEDIES: Final = {
 }
 
 
-class NetlinkError(Exception):
+class NetlinkError(FastPathError):
     """The kernel refused a question; the message says what to do where there is something to do."""
 
     def __init__(self, code: int, explanation: str = "") -> None:
@@ -91,8 +93,11 @@ class Netlink:
 
     def tell(self, kind: int, bodies: Iterable[bytes]) -> None:
         """Many requests whose outcomes do not matter, in one datagram."""
+        requests = b"".join(message(kind, body, _REQUEST, next(self._numbers)) for body in bodies)
+        if not requests:
+            return
         try:
-            self._socket.send(b"".join(message(kind, body, _REQUEST, next(self._numbers)) for body in bodies))
+            self._socket.send(requests)
         except OSError as error:
             raise NetlinkError(error.errno or 0) from error
 
