@@ -114,18 +114,18 @@ class Acceleration:
             await self._changed.wait()
 
     async def _forward_with(self, kernel: KernelForwarding) -> None:
-        wanted = self._config.engine.fast_path
         self._kernel = kernel
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(kernel.run)
                 self._tell(kernel.mode, kernel.reason)
                 nursery.start_soon(self._offer_all)
-                while self._config.engine.fast_path is wanted and self._config.services:
+                while kernel.suits(self._config):
                     await self._changed.wait()
                     self._changed = trio.Event()
-                    kernel.follow(self._config)
-                    self._tell(kernel.mode, kernel.reason)
+                    if kernel.suits(self._config):
+                        kernel.follow(self._config)
+                        self._tell(kernel.mode, kernel.reason)
                 nursery.cancel_scope.cancel()
         finally:
             self._kernel = None

@@ -20,16 +20,18 @@
 char LICENSE[] SEC("license") = "GPL";
 
 struct {
-    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
     __uint(max_entries, 1);
-    __type(key, struct tuple_v4);
+    __type(key, __u32);
     __type(value, struct flow_v4);
 } flows_v4 SEC(".maps");
 
 struct {
-    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
     __uint(max_entries, 1);
-    __type(key, struct tuple_v6);
+    __type(key, __u32);
     __type(value, struct flow_v6);
 } flows_v6 SEC(".maps");
 
@@ -87,6 +89,79 @@ static __always_inline int pass(enum reason reason)
     return count(reason, XDP_PASS);
 }
 
+/* ---- tables of flows: open addressing, a flow within PROBES slots from where its hash points ---- */
+
+static __always_inline __u32 mixed(__u64 hash)
+{
+    hash = (hash ^ (hash >> 29)) * 0xbf58476d1ce4e5b9;
+    return hash >> 32;
+}
+
+static __always_inline __u32 hash_v4(const struct control *control, const struct tuple_v4 *tuple)
+{
+    __u64 hash = (((__u64)tuple->destination << 32 | tuple->source) ^ control->seeds[0]) * 0x9e3779b97f4a7c15;
+    __u32 ports = (__u32)tuple->destination_port << 16 | tuple->source_port;
+    return mixed(((hash ^ (hash >> 32)) + ports) * control->seeds[1]);
+}
+
+static __always_inline __u32 hash_v6(const struct control *control, const struct tuple_v6 *tuple)
+{
+    const __be32 *words = (const void *)tuple; /* source, then destination */
+    __u64 hash = control->seeds[0];
+#pragma unroll
+    for (int i = 0; i < 8; i += 2) {
+        hash = (hash ^ ((__u64)words[i + 1] << 32 | words[i])) * 0x9e3779b97f4a7c15;
+        hash ^= hash >> 32;
+    }
+    __u32 ports = (__u32)tuple->destination_port << 16 | tuple->source_port;
+    return mixed((hash + ports) * control->seeds[1]);
+}
+
+static __always_inline int same_v4(const struct tuple_v4 *one, const struct tuple_v4 *other)
+{
+    return one->source == other->source && one->destination == other->destination &&
+           one->source_port == other->source_port && one->destination_port == other->destination_port;
+}
+
+static __always_inline int same_v6(const struct tuple_v6 *one, const struct tuple_v6 *other)
+{
+    __u32 difference = (one->source_port ^ other->source_port) | (one->destination_port ^ other->destination_port);
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        difference |= (one->source[i] ^ other->source[i]) | (one->destination[i] ^ other->destination[i]);
+    return !difference;
+}
+
+static __always_inline struct flow_v4 *find_v4(const struct control *control, const struct tuple_v4 *tuple)
+{
+    __u32 first = hash_v4(control, tuple) & control->mask_v4;
+#pragma unroll
+    for (int i = 0; i < PROBES; i++) {
+        __u32 slot = first + i;
+        struct flow_v4 *flow = bpf_map_lookup_elem(&flows_v4, &slot);
+        if (!flow || flow->track.state == STATE_EMPTY)
+            return 0;
+        if (same_v4(&flow->is, tuple) && flow->track.state == STATE_LIVE)
+            return flow;
+    }
+    return 0;
+}
+
+static __always_inline struct flow_v6 *find_v6(const struct control *control, const struct tuple_v6 *tuple)
+{
+    __u32 first = hash_v6(control, tuple) & control->mask_v6;
+#pragma unroll
+    for (int i = 0; i < PROBES; i++) {
+        __u32 slot = first + i;
+        struct flow_v6 *flow = bpf_map_lookup_elem(&flows_v6, &slot);
+        if (!flow || flow->track.state == STATE_EMPTY)
+            return 0;
+        if (same_v6(&flow->is, tuple) && flow->track.state == STATE_LIVE)
+            return flow;
+    }
+    return 0;
+}
+
 /* ---- checksums (RFC 1624: HC' = ~(~HC + ~m + m')) ---- */
 
 static __always_inline __u32 fold(__u32 sum)
@@ -115,11 +190,10 @@ static __always_inline __u16 adjusted_udp(__u16 checksum, __u32 change)
 
 /* ---- next hops ---- */
 
-static __always_inline __u32 current_epoch(__u32 now)
+/* Generation and time: a hop found in another epoch is not trusted any more. */
+static __always_inline __u16 current_epoch(const struct control *control, __u16 now)
 {
-    __u32 key = 0;
-    struct control *control = bpf_map_lookup_elem(&controls, &key);
-    return (control ? control->generation << 16 : 0) | ((now >> HOP_AGE_SHIFT) & 0xffff);
+    return control->generation << 8 | ((now >> HOP_AGE_SHIFT) & 0xff);
 }
 
 static __always_inline enum reason why_not_routed(long answer)
@@ -137,8 +211,8 @@ static __always_inline enum reason why_not_routed(long answer)
 }
 
 /* Looks a flow's next hop up; REASON_NONE when it has one now. */
-static __always_inline enum reason find_hop(struct xdp_md *ctx, struct bpf_fib_lookup *way, struct hop *hop,
-                                            __u32 epoch)
+static __always_inline enum reason find_hop(struct xdp_md *ctx, struct bpf_fib_lookup *way, struct track *hop,
+                                            __u16 epoch)
 {
     way->ifindex = ctx->ingress_ifindex;
     way->l4_protocol = IPPROTO_UDP;
@@ -161,13 +235,13 @@ static __always_inline enum reason find_hop(struct xdp_md *ctx, struct bpf_fib_l
 
 /* ---- the frame ---- */
 
-static __always_inline __u32 link_bytes_of(const struct hop *hop)
+static __always_inline __u32 link_bytes_of(const struct track *hop)
 {
     return hop->vlan == NO_VLAN ? ETH_HLEN : ETH_HLEN + sizeof(struct vlan_tag);
 }
 
 /* Writes the Ethernet header that a hop wants; `end` bounds the frame. */
-static __always_inline int write_link(void *data, void *end, const struct hop *hop, __be16 protocol)
+static __always_inline int write_link(void *data, void *end, const struct track *hop, __be16 protocol)
 {
     struct ethhdr *ethernet = data;
     struct vlan_tag *tag = (void *)(ethernet + 1);
@@ -185,20 +259,20 @@ static __always_inline int write_link(void *data, void *end, const struct hop *h
     return 0;
 }
 
-static __always_inline int send(const struct hop *hop)
+static __always_inline int send(const struct track *hop)
 {
     int verdict = bpf_redirect_map(&ports, hop->port, XDP_DROP);
     return verdict == XDP_REDIRECT ? verdict : count(REASON_PORT_GONE, verdict);
 }
 
-static __always_inline void note(struct account *account, __u32 payload_bytes, __be32 first_word, __u32 now)
+static __always_inline void note(struct track *track, __u32 payload_bytes, __be32 first_word, __u16 now)
 {
-    account->packets++;
-    account->bytes += payload_bytes;
-    account->last_used = now;
+    track->packets++;
+    track->bytes += payload_bytes;
+    track->last_used = now;
     if (payload_bytes > 1)
-        account->esp_spi = first_word;
-    __u32 key = account->total;
+        track->esp_spi = first_word;
+    __u32 key = track->total;
     struct total *total = bpf_map_lookup_elem(&totals, &key);
     if (total) {
         total->packets++;
@@ -224,7 +298,7 @@ static __always_inline enum reason why_looked_at(const struct udphdr *udp, __u32
     return *first_word ? REASON_NONE : REASON_IKE;
 }
 
-static __always_inline int forward_v4(struct xdp_md *ctx, __u32 link_bytes)
+static __always_inline int forward_v4(struct xdp_md *ctx, const struct control *control, __u32 link_bytes)
 {
     void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
     struct iphdr *ip = data + link_bytes;
@@ -241,7 +315,7 @@ static __always_inline int forward_v4(struct xdp_md *ctx, __u32 link_bytes)
         return pass(REASON_MALFORMED);
 
     struct tuple_v4 key = {ip->saddr, ip->daddr, udp->source, udp->dest};
-    struct flow_v4 *flow = bpf_map_lookup_elem(&flows_v4, &key);
+    struct flow_v4 *flow = find_v4(control, &key);
     if (!flow)
         return pass(REASON_MISS);
     __u32 network_bytes = bpf_ntohs(ip->tot_len), udp_bytes = bpf_ntohs(udp->len);
@@ -255,8 +329,8 @@ static __always_inline int forward_v4(struct xdp_md *ctx, __u32 link_bytes)
     if (ip->ttl <= 1)
         return pass(REASON_TTL);
 
-    __u32 now = bpf_ktime_get_coarse_ns() >> TICK_SHIFT, epoch = current_epoch(now);
-    struct hop *hop = &flow->hop;
+    __u16 now = bpf_ktime_get_coarse_ns() >> TICK_SHIFT, epoch = current_epoch(control, now);
+    struct track *hop = &flow->track;
     if (hop->epoch != epoch) {
         struct bpf_fib_lookup way = {
             .family = AF_INET, .tos = ip->tos, .ipv4_src = flow->becomes.source, .ipv4_dst = flow->becomes.destination};
@@ -291,11 +365,11 @@ static __always_inline int forward_v4(struct xdp_md *ctx, __u32 link_bytes)
     if (udp->check)
         udp->check = adjusted_udp(udp->check, change + (__u16)~key.source_port + becomes->source_port +
                                                   (__u16)~key.destination_port + becomes->destination_port);
-    note(&flow->account, payload_bytes, first_word, now);
+    note(hop, payload_bytes, first_word, now);
     return send(hop);
 }
 
-static __always_inline int forward_v6(struct xdp_md *ctx, __u32 link_bytes)
+static __always_inline int forward_v6(struct xdp_md *ctx, const struct control *control, __u32 link_bytes)
 {
     void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
     struct ipv6hdr *ip = data + link_bytes;
@@ -320,9 +394,11 @@ static __always_inline int forward_v6(struct xdp_md *ctx, __u32 link_bytes)
     struct tuple_v6 key = {.source_port = udp->source, .destination_port = udp->dest};
     __builtin_memcpy(key.source, &ip->saddr, sizeof(key.source));
     __builtin_memcpy(key.destination, &ip->daddr, sizeof(key.destination));
-    struct flow_v6 *flow = bpf_map_lookup_elem(&flows_v6, &key);
+    struct flow_v6 *flow = find_v6(control, &key);
     if (!flow)
         return pass(REASON_MISS);
+    if (!udp->check) /* which IPv6 requires (RFC 8200 section 8.1): adjusting none would make one up */
+        return pass(REASON_MALFORMED);
     __u32 udp_bytes = bpf_ntohs(udp->len);
     if (udp_bytes < sizeof(*udp) || bpf_ntohs(ip->payload_len) != udp_bytes || (void *)udp + udp_bytes > end)
         return pass(REASON_MALFORMED);
@@ -334,8 +410,8 @@ static __always_inline int forward_v6(struct xdp_md *ctx, __u32 link_bytes)
     if (ip->hop_limit <= 1)
         return pass(REASON_TTL);
 
-    __u32 now = bpf_ktime_get_coarse_ns() >> TICK_SHIFT, epoch = current_epoch(now);
-    struct hop *hop = &flow->hop;
+    __u16 now = bpf_ktime_get_coarse_ns() >> TICK_SHIFT, epoch = current_epoch(control, now);
+    struct track *hop = &flow->track;
     if (hop->epoch != epoch) {
         struct bpf_fib_lookup way = {.family = AF_INET6, .flowinfo = *(__be32 *)ip & bpf_htonl(0x0fffffff)};
         __builtin_memcpy(way.ipv6_src, flow->becomes.source, sizeof(way.ipv6_src));
@@ -372,7 +448,7 @@ static __always_inline int forward_v6(struct xdp_md *ctx, __u32 link_bytes)
     udp->source = becomes->source_port;
     udp->dest = becomes->destination_port;
     udp->check = adjusted_udp(udp->check, change);
-    note(&flow->account, payload_bytes, first_word, now);
+    note(hop, payload_bytes, first_word, now);
     return send(hop);
 }
 
@@ -390,9 +466,13 @@ int forward(struct xdp_md *ctx)
         link_bytes += sizeof(*tag);
         protocol = tag->encapsulated;
     }
+    __u32 key = 0;
+    struct control *control = bpf_map_lookup_elem(&controls, &key);
+    if (!control)
+        return XDP_PASS;
     if (protocol == bpf_htons(ETH_P_IP))
-        return forward_v4(ctx, link_bytes);
+        return forward_v4(ctx, control, link_bytes);
     if (protocol == bpf_htons(ETH_P_IPV6))
-        return forward_v6(ctx, link_bytes);
+        return forward_v6(ctx, control, link_bytes);
     return pass(REASON_NOT_IP);
 }

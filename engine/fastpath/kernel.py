@@ -13,12 +13,10 @@ from engine.fastpath.attachments import Attachment, Attachments
 from engine.fastpath.bpf import XdpMode
 from engine.fastpath.devices import Egresses, wanted_devices, without_forwarding
 from engine.fastpath.interfaces import Interface, list_interfaces, route_to
-from engine.fastpath.layout import Reason
-from engine.fastpath.ledger import Ledger
+from engine.fastpath.layout import FLOW_V4, FLOW_V6, FlowLayout, Reason
 from engine.fastpath.netlink_watch import NetlinkWatch
 from engine.fastpath.program import ForwardingProgram
 from engine.fastpath.reconciler import Reconciler
-from engine.fastpath.sweep import SLICE, sweep
 from engine.fastpath.totals import Totals
 from engine.sessions.flow import Flow
 from engine.sessions.real_server import RealServer
@@ -26,11 +24,8 @@ from engine.sessions.real_server import RealServer
 RECONCILE_EVERY_S = 0.1
 COUNT_EVERY_S = 1.0
 READ_PER_S = 50_000
-"""Elements whose counters are read in a second: a few hundredths of a core."""
-WAITING_EVERY_S = 0.5
+"""Flows whose counters are read in a second, if there are so many: a few hundredths of a core."""
 VERIFY_EVERY_S = 10.0
-SETTLING_S = 0.05
-"""Devices change in bursts of messages."""
 
 
 class KernelForwarding:
@@ -46,14 +41,13 @@ class KernelForwarding:
         self.passed_up: Counter[Reason] = Counter()
         self.forwarded = 0
         self.interfaces: dict[int, Interface] = {}
-        self._config = config
+        self._config = self._made_for = config
         self._servers = servers
-        self._program = ForwardingProgram(config.engine.max_sessions)
+        self._program = ForwardingProgram(config.engine.max_sessions, _families(config))
         self._attached = Attachments(self._program.program, config.engine.fast_path)
         self._egresses = Egresses(self._program)
-        self._ledger = Ledger()
         self._totals = Totals(self._program.read_total)
-        self._reconciler = Reconciler(self._program.flows, self._ledger, self._totals)
+        self._reconciler = Reconciler(self._program.flows, self._totals)
 
     def __enter__(self) -> KernelForwarding:
         return self
@@ -76,17 +70,27 @@ class KernelForwarding:
         if not self.attachments:
             return "no Ethernet device leads to the services or their real servers"
         told = [attachment.reason for attachment in self.attachments if attachment.reason]
-        return "; ".join([*told, *without_forwarding(self._config, self.attachments, self.interfaces)])
+        return "; ".join(dict.fromkeys([*told, *without_forwarding(self._config, self.attachments, self.interfaces)]))
 
     @property
     def flow_count(self) -> int:
         """How many flows the kernel has."""
-        return len(self._ledger)
+        return len(self._reconciler)
 
     @property
     def refused(self) -> Counter[str]:
         """Flows that the kernel could not take, by reason."""
         return self._reconciler.refused
+
+    def suits(self, config: Config) -> bool:
+        """Whether it can serve a configuration without being started anew."""
+        before, after = self._made_for.engine, config.engine
+        return (
+            before.fast_path is after.fast_path
+            and after.max_sessions <= before.max_sessions
+            and bool(config.services)
+            and _families(config) <= _families(self._made_for)
+        )
 
     def follow(self, config: Config) -> None:
         """Put the program on the devices that a configuration needs it on."""
@@ -124,12 +128,8 @@ class KernelForwarding:
     def give_back(self, now_s: float) -> None:
         """Leave every flow to the slow path, with all that was counted."""
         self._attached.close()
-        for _ in sweep(self._program.flows, self._ledger, now_s):
-            pass
+        self._reconciler.give_back(now_s)
         self._totals.collect(())
-        for flow in filter(None, self._ledger.flows):
-            flow.fast_number = -1
-            flow.change_path(fast=False)
 
     async def _reconcile(self) -> None:
         # While the forwarder is busy without a pause, it never is at rest: flows then change paths all the same.
@@ -139,22 +139,19 @@ class KernelForwarding:
                 await trio.lowlevel.checkpoint()
 
     async def _count(self) -> None:
-        looked_s = trio.current_time()
         while True:
             await trio.sleep(COUNT_EVERY_S)
             self.forwarded += self._totals.collect(self._servers())
             self.passed_up = self._program.passed_up()
-            if trio.current_time() - looked_s > WAITING_EVERY_S:
-                self._reconciler.look_at_waiting()
-            for _ in sweep(self._program.flows, self._ledger, trio.current_time()):
-                await trio.sleep(SLICE / READ_PER_S)
+            self._reconciler.look_at_waiting()
+            for flows in self._reconciler.credit_all(trio.current_time()):
+                await trio.sleep(flows / READ_PER_S)
 
     async def _follow_netlink(self, watch: NetlinkWatch) -> None:
         while True:
             changed = await watch.changed()
             self._program.look_again()
             if "devices" in changed:
-                await trio.sleep(SETTLING_S)
                 self._follow_devices()
 
     async def _verify_neighbours(self, watch: NetlinkWatch) -> None:
@@ -170,3 +167,7 @@ class KernelForwarding:
             (attachment.index for attachment in self.attachments if attachment.egress), self.interfaces
         )
         self._program.look_again()
+
+
+def _families(config: Config) -> set[FlowLayout]:
+    return {FLOW_V6 if service.address.version == 6 else FLOW_V4 for service in config.services}

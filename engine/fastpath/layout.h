@@ -8,8 +8,9 @@
 enum {
     MAX_PORTS = 256,      /* network devices that frames may leave by */
     MAX_TOTALS = 8192,    /* two for each real server: to it, from it */
-    TICK_SHIFT = 20,      /* a tick is 2^20 ns, about a millisecond; `last_used` counts them */
-    HOP_AGE_SHIFT = 13,   /* a next hop is looked up anew after 2^13 ticks, about nine seconds */
+    PROBES = 16,          /* slots from its first one on that a flow may be in */
+    TICK_SHIFT = 28,      /* a tick is 2^28 ns, about a quarter of a second; `last_used` counts them */
+    HOP_AGE_SHIFT = 5,    /* a next hop is looked up anew after 2^5 ticks, about nine seconds */
     NO_VLAN = 0xffff,
 };
 
@@ -44,38 +45,40 @@ struct tuple_v6 {
     __be16 source_port, destination_port;
 };
 
-/* Where frames of a flow leave; found by the program itself, and trusted while `epoch` is the current one. */
-struct hop {
+/* What a slot of a table of flows is. */
+enum state {
+    STATE_EMPTY,          /* never used: a search ends here */
+    STATE_LIVE,
+    STATE_GONE,           /* was used: a search goes on */
+};
+
+/* Where frames of a flow leave and what passed of it: all that is written for every packet.
+ * Written without atomics: a device hands all packets of a 5-tuple to one CPU. */
+struct track {
     __u8 destination[6], source[6];
-    __u32 epoch;
-    __u16 port;
+    __u16 epoch;          /* of the next hop, which the program finds by itself */
     __u16 vlan;
     __u16 mtu_bytes;
-    __u16 reserved;
-};
-
-/* What passed one way. Written without atomics: a device hands all packets of a 5-tuple to one CPU. */
-struct account {
-    __u64 bytes;          /* of UDP payload */
+    __u8 port;
+    __u8 state;
+    __u16 total;          /* its real server's place in `totals`, for this direction */
+    __u16 last_used;      /* ticks */
     __u32 packets;
-    __u32 last_used;      /* ticks */
     __be32 esp_spi;       /* of the last ESP packet */
-    __u32 total;          /* its real server's place in `totals`, for this direction */
+    __u64 bytes;          /* of UDP payload */
 };
 
-/* One direction of a flow: one cache line for IPv4; the kernel keeps the key in the line before it. */
+/* One direction of a flow: a cache line. */
 struct flow_v4 {
-    struct account account;
-    struct hop hop;
-    struct tuple_v4 becomes;
-    __u32 number;         /* the engine's name for it */
+    struct tuple_v4 is, becomes;
+    struct track track;
 };
 
+/* Two cache lines. */
 struct flow_v6 {
-    struct account account;
-    struct hop hop;
-    struct tuple_v6 becomes;
-    __u32 number;
+    struct tuple_v6 is, becomes;
+    __u8 reserved[16];
+    struct track track;
 };
 
 /* What passed to or from one real server, on one CPU. */
@@ -90,6 +93,8 @@ struct egress {
 };
 
 struct control {
+    __u64 seeds[2];       /* of the hash, secret */
+    __u32 mask_v4, mask_v6; /* slots that a hash can point to, less one; the last has PROBES - 1 after it */
     __u32 generation;     /* one more whenever routes, neighbours or devices changed */
 };
 

@@ -8,26 +8,33 @@ from enum import IntEnum
 from struct import Struct
 from typing import Final
 
-TICK_SHIFT: Final = 20
+PROBES: Final = 16
+TICK_SHIFT: Final = 28
 TICK_S: Final = (1 << TICK_SHIFT) / 1e9
 NO_VLAN: Final = 0xFFFF
 MAX_PORTS: Final = 256
 MAX_TOTALS: Final = 8192
 
-ACCOUNT: Final = Struct("=QII4sI")
-"""bytes, packets, last_used, esp_spi, total"""
-HOP: Final = Struct("=6s6sIHHHH")
-"""destination, source, epoch, port, vlan, mtu_bytes, reserved"""
+TRACK: Final = Struct("=6s6sHHHBBHHI4sQ")
+"""destination, source, epoch, vlan, mtu_bytes, port, state, total, last_used, packets, esp_spi, bytes"""
 EGRESS: Final = Struct("=HH")
 """port, vlan"""
 TOTAL: Final = Struct("=QQ")
 """packets, bytes"""
-CONTROL: Final = Struct("=I")
-"""generation"""
+CONTROL: Final = Struct("=QQIII4x")
+"""seeds, mask_v4, mask_v6, generation"""
 
-_NUMBER = Struct("=I")
-_UNKNOWN_HOP = bytes(HOP.size)
+_NO_MAC = bytes(6)
 _NO_SPI = bytes(4)
+_TICKS = 0xFFFF
+
+
+class State(IntEnum):
+    """What a slot of a table of flows is."""
+
+    EMPTY = 0
+    LIVE = 1
+    GONE = 2
 
 
 class Reason(IntEnum):
@@ -58,40 +65,39 @@ class Reason(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class FlowLayout:
-    """The sizes of one address family's flows, and where counters stand in a value, in 4-byte words."""
+    """The sizes of one address family's flows; a flow ends with its track."""
 
-    key_bytes: int
-
-    @property
-    def value_bytes(self) -> int:
-        """Size of a value."""
-        return ACCOUNT.size + HOP.size + self.key_bytes + _NUMBER.size
+    tuple_bytes: int
+    flow_bytes: int
 
     @property
-    def value_words(self) -> int:
-        """Size of a value in 4-byte words."""
-        return self.value_bytes // 4
+    def track_at(self) -> int:
+        """Where the track begins."""
+        return self.flow_bytes - TRACK.size
 
 
-FLOW_V4: Final = FlowLayout(key_bytes=12)
-FLOW_V6: Final = FlowLayout(key_bytes=36)
+FLOW_V4: Final = FlowLayout(tuple_bytes=12, flow_bytes=64)
+FLOW_V6: Final = FlowLayout(tuple_bytes=36, flow_bytes=128)
 
-PACKETS_WORD: Final = 2
-LAST_USED_WORD: Final = 3
-ESP_SPI_WORD: Final = 4
+# Where the parts of a track that are read one by one begin.
+STATE_AT: Final = 19
+LAST_USED_AT: Final = 22
+PACKETS_AT: Final = 24
+BYTES_AT: Final = 32
 
 
-def flow_value(becomes: bytes, number: int, total: int, now: int) -> bytes:
-    """The value of a flow that has not carried anything yet; `now` in ticks."""
-    return ACCOUNT.pack(0, 0, now, _NO_SPI, total) + _UNKNOWN_HOP + becomes + _NUMBER.pack(number)
+def flow_record(layout: FlowLayout, comes: bytes, becomes: bytes, total: int, now: int) -> bytes:
+    """A flow that has not carried anything yet, and that the program does not see yet; `now` in ticks."""
+    track = TRACK.pack(_NO_MAC, _NO_MAC, 0, 0, 0, 0, State.GONE, total, now, 0, _NO_SPI, 0)
+    return (comes + becomes).ljust(layout.track_at, b"\0") + track
 
 
 def tick_now() -> int:
-    """The moment in ticks, as the program stamps flows with it (within a few milliseconds: its clock is coarse)."""
-    return (time.monotonic_ns() >> TICK_SHIFT) & 0xFFFFFFFF
+    """The moment in ticks, as the program stamps flows with it."""
+    return (time.monotonic_ns() >> TICK_SHIFT) & _TICKS
 
 
 def age_s(last_used: int, now: int) -> float:
-    """Seconds between two moments in ticks; 0 for a moment that is still to come."""
-    ticks = (now - last_used) & 0xFFFFFFFF
-    return ticks * TICK_S if ticks < 1 << 31 else 0.0
+    """Seconds between two moments in ticks, at most some hours; 0 for a moment that is still to come."""
+    ticks = (now - last_used) & _TICKS
+    return ticks * TICK_S if ticks <= _TICKS >> 1 else 0.0

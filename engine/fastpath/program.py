@@ -2,59 +2,73 @@
 
 from __future__ import annotations
 
+import math
+import secrets
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from engine.fastpath.bpf import Map, Object, Program
-from engine.fastpath.layout import CONTROL, EGRESS, FLOW_V4, FLOW_V6, NO_VLAN, FlowLayout, Reason
+from engine.fastpath.bpf import Object, Program
+from engine.fastpath.flow_table import FlowTable
+from engine.fastpath.layout import CONTROL, EGRESS, FLOW_V4, FLOW_V6, NO_VLAN, PROBES, FlowLayout, Reason
 
 OBJECT = Path(__file__).with_name("forward.bpf.o")
-ENTRIES_PER_SESSION = 4
-"""Two directions, and as much again for clients that move: an old flow stays until it is idle."""
+SLOTS_PER_SESSION = 2.5
+"""Two directions, and some room; the number of slots is rounded up to a power of two."""
+NO_FLOWS = 1
 
+_TABLES = {FLOW_V4: "flows_v4", FLOW_V6: "flows_v6"}
 _KEY_BYTES = 4
+_GENERATION_MASK = 0xFFFF_FFFF
 
 
 class ForwardingProgram:
     """Loaded, but attached to no device; closing it takes program and maps away."""
 
-    def __init__(self, max_sessions: int, path: Path = OBJECT) -> None:
-        """Load program and maps.
+    def __init__(self, max_sessions: int, families: Collection[FlowLayout] = (FLOW_V4, FLOW_V6)) -> None:
+        """Load program and maps, with room for the flows of some address families.
 
         Raises:
             BpfError: libbpf, a privilege or a feature of the kernel is missing.
         """
-        self._object = Object.open(path)
+        enough = 1 << (math.ceil(max_sessions * SLOTS_PER_SESSION) - 1).bit_length()
+        slots = {layout: enough if layout in families else NO_FLOWS for layout in (FLOW_V4, FLOW_V6)}
+        self._object = Object.open(OBJECT)
         try:
-            for name in ("flows_v4", "flows_v6"):
-                self._object.resize(name, max_sessions * ENTRIES_PER_SESSION)
+            for layout, name in _TABLES.items():
+                self._object.resize(name, slots[layout] + PROBES)
             self._object.load()
             self.program: Program = self._object.program("forward")
-            self.flows: Mapping[FlowLayout, Map] = {
-                FLOW_V4: self._object.map("flows_v4"),
-                FLOW_V6: self._object.map("flows_v6"),
-            }
             self._ports = self._object.map("ports")
             self._egresses = self._object.map("egresses")
             self._reasons = self._object.map("reasons")
             self._totals = self._object.map("totals")
             self._control = self._object.map("controls").mmap()
-            self._generation = 0
-            self.look_again()
+            self._memory = {layout: self._object.map(name).mmap() for layout, name in _TABLES.items()}
         except BaseException:
             self._object.close()
             raise
+        # Secret, and the multiplier odd, so that nobody outside can make tuples that collide.
+        self._seeds = secrets.randbits(64), secrets.randbits(64) | 1
+        self._masks = slots[FLOW_V4] - 1, slots[FLOW_V6] - 1
+        self._generation = 0
+        self.flows: Mapping[FlowLayout, FlowTable] = {
+            layout: FlowTable(layout, memoryview(self._memory[layout]), slots[layout], self._seeds) for layout in slots
+        }
+        self.look_again()
 
     def close(self) -> None:
         """Take program and maps away."""
-        self._control.close()
+        for table in self.flows.values():
+            table.close()
+        for memory in (*self._memory.values(), self._control):
+            memory.close()
         self._object.close()
 
     def look_again(self) -> None:
         """Have every flow's next hop looked up again with its next packet."""
-        self._generation = self._generation % 0xFFFF + 1
-        CONTROL.pack_into(self._control, 0, self._generation)
+        self._generation = (self._generation + 1) & _GENERATION_MASK
+        CONTROL.pack_into(self._control, 0, *self._seeds, *self._masks, self._generation)
 
     def read_total(self, place: int) -> list[bytes]:
         """One place of `totals`, for each CPU."""

@@ -3,40 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from itertools import islice
-from struct import Struct
-from typing import Protocol
 
 from engine.fastpath.entries import Entries, carries_tunnel, entries, is_ready
-from engine.fastpath.layout import FlowLayout, flow_value, tick_now
-from engine.fastpath.ledger import FROM_CLIENT, FROM_SERVER, Ledger
+from engine.fastpath.flow_table import FlowTable
+from engine.fastpath.kernel_flow import KernelFlow
+from engine.fastpath.layout import FlowLayout, tick_now
 from engine.fastpath.totals import NoPlace, Totals
 from engine.sessions.flow import Flow
 
-INSTALLED_AT_ONCE = 64
-"""Flows that become the kernel's in one step: few, for what arrives meanwhile overtakes what the slow path holds."""
-REMOVED_AT_ONCE = 512
+CHANGED_AT_ONCE = 64
+"""Flows that change paths in one step: few, for what arrives meanwhile overtakes what the slow path still holds."""
 WAITING_AT_ONCE = 1_000
-
-_COUNTED = Struct("=QII")
-
-
-class FlowMap(Protocol):
-    """A map of the XDP program with the flows of one address family."""
-
-    def lookup(self, key: bytes) -> bytes | None:
-        """The value of a key."""
-        ...
-
-    def update_batch(self, keys: bytes, values: bytes, count: int) -> int:
-        """Write elements in order; returns how many, fewer when there is no room for more."""
-        ...
-
-    def delete_batch(self, keys: bytes, count: int) -> int:
-        """Remove elements, also when some are not there; returns how many."""
-        ...
+CREDITED_AT_ONCE = 500
+"""Flows whose counters are read in one turn: less than a millisecond."""
 
 
 class Reconciler:
@@ -46,19 +27,20 @@ class Reconciler:
     kernel could not take: such flows stay on the slow path.
     """
 
-    def __init__(self, maps: Mapping[FlowLayout, FlowMap], ledger: Ledger, totals: Totals) -> None:
-        self.installed = 0
-        self.removed = 0
+    def __init__(self, tables: Mapping[FlowLayout, FlowTable], totals: Totals) -> None:
         self.refused: Counter[str] = Counter()
-        self._maps = maps
-        self._ledger = ledger
+        self._tables = tables
         self._totals = totals
         self._offered: dict[Flow, None] = {}
         self._waiting: dict[Flow, None] = {}
-        """Flows that carry a tunnel, but of which one direction was not seen yet, or which were refused."""
-        self._held: dict[int, Entries] = {}
-        self._owners: dict[bytes, int] = {}
-        """Whose each key in the kernel is, by the flow's number."""
+        """Flows that carry a tunnel but were not answered yet, or were refused."""
+        self._held: dict[Flow, KernelFlow] = {}
+        self._taken: set[bytes] = set()
+        """The tuples that lead to a flow."""
+
+    def __len__(self) -> int:
+        """How many flows the kernel has."""
+        return len(self._held)
 
     @property
     def behind(self) -> bool:
@@ -70,50 +52,54 @@ class Reconciler:
         self._offered[flow] = None
 
     def look_at_waiting(self) -> None:
-        """Offer some of the flows again that could not be installed before."""
+        """Offer some of the flows again that the kernel could not have before."""
         for flow in list(islice(self._waiting, WAITING_AT_ONCE)):
             del self._waiting[flow]
             self._offered[flow] = None
 
     def step(self, now_s: float) -> bool:
-        """Remove and install a bounded number of flows; says whether more are waiting."""
-        gone: list[Flow] = []
-        fresh: list[tuple[Flow, Entries]] = []
-        while self._offered and len(gone) < REMOVED_AT_ONCE and len(fresh) < INSTALLED_AT_ONCE:
+        """Give flows to the kernel and take some from it, a bounded number; says whether more are waiting."""
+        changed = 0
+        while self._offered and changed < CHANGED_AT_ONCE:
             flow = next(iter(self._offered))
             del self._offered[flow]
             self._waiting.pop(flow, None)
-            wanted = self._wanted(flow)
-            if flow.fast_number >= 0:
-                if wanted == self._held[flow.fast_number]:
-                    continue
-                gone.append(flow)
-            if wanted is not None:
-                fresh.append((flow, wanted))
-        if gone:
-            self._remove(gone, now_s)
-        if fresh:
-            self._install(fresh)
+            held = self._held.get(flow)
+            wanted = self._wanted(flow, held is not None)
+            if held is not None and wanted != held.entries:
+                self._take_back(held, now_s)
+                held = None
+                changed += 1
+            if held is None and wanted is not None:
+                self._hand_over(flow, wanted)
+                changed += 1
         return self.behind
 
     def refresh(self, flow: Flow, now_s: float) -> None:
         """Add to a flow what the kernel has counted by now."""
-        if flow.fast_number < 0:
-            return
-        held = self._held[flow.fast_number]
-        now_ticks = tick_now()
-        for direction, key in ((FROM_CLIENT, held.from_client), (FROM_SERVER, held.from_server)):
-            value = self._maps[held.layout].lookup(key)
-            if value is not None:
-                size_bytes, packets, last_used = _COUNTED.unpack_from(value)
-                self._ledger.credit(
-                    2 * flow.fast_number + direction, packets, size_bytes, last_used, now_ticks=now_ticks, now_s=now_s
-                )
+        if held := self._held.get(flow):
+            held.credit(tick_now(), now_s)
 
-    def _wanted(self, flow: Flow) -> Entries | None:
+    def credit_all(self, now_s: float) -> Iterator[int]:
+        """Add to every flow what the kernel has counted, some of them each turn; yields how many those were."""
+        everything = iter(list(self._held.values()))
+        while some := list(islice(everything, CREDITED_AT_ONCE)):
+            now_ticks = tick_now()
+            for held in some:
+                held.credit(now_ticks, now_s)
+            yield len(some)
+
+    def give_back(self, now_s: float) -> None:
+        """Leave every flow to the slow path."""
+        for held in list(self._held.values()):
+            self._take_back(held, now_s)
+        self._offered.clear()
+        self._waiting.clear()
+
+    def _wanted(self, flow: Flow, held: bool) -> Entries | None:
         if not carries_tunnel(flow):
             return None
-        if flow.fast_number < 0 and not is_ready(flow):
+        if not held and not is_ready(flow):
             self._waiting[flow] = None
             return None
         wanted = entries(flow)
@@ -121,68 +107,36 @@ class Reconciler:
             self.refused["addresses"] += 1
         return wanted
 
-    def _remove(self, flows: list[Flow], now_s: float) -> None:
-        keys: dict[FlowLayout, list[bytes]] = {}
-        for flow in flows:
-            self.refresh(flow, now_s)
-            held = self._forget(flow)
-            keys.setdefault(held.layout, []).extend((held.from_client, held.from_server))
-        for layout, gone in keys.items():
-            self._maps[layout].delete_batch(b"".join(gone), len(gone))
-        self.removed += len(flows)
+    def _take_back(self, held: KernelFlow, now_s: float) -> None:
+        for slot in (held.from_client, held.from_server):
+            held.table.remove(slot)
+        held.credit(tick_now(), now_s)
+        held.flow.change_path(fast=False)
+        self._taken -= {held.entries.from_client, held.entries.from_server}
+        del self._held[held.flow]
 
-    def _install(self, wanted: list[tuple[Flow, Entries]]) -> None:
-        now_ticks = tick_now()
-        batches: dict[FlowLayout, _Batch] = {}
-        for flow, new in wanted:
-            if new.from_client in self._owners or new.from_server in self._owners:
-                # Two services stand for the same client at the same real server: the slow path tells them apart.
-                self._refuse(flow, "ambiguous")
-                continue
-            try:
-                place = self._totals.place_of(flow.server)
-            except NoPlace:
-                self._refuse(flow, "servers")
-                continue
-            number = flow.fast_number = self._ledger.enter(flow)
-            self._held[number] = new
-            self._owners[new.from_client] = self._owners[new.from_server] = number
-            batch = batches.setdefault(new.layout, _Batch([], [], []))
-            batch.flows.append(flow)
-            batch.keys.extend((new.from_client, new.from_server))
-            for direction, becomes in ((FROM_CLIENT, new.to_server), (FROM_SERVER, new.to_client)):
-                batch.values.append(flow_value(becomes, 2 * number + direction, place + direction, now_ticks))
-        for layout, batch in batches.items():
-            written = self._maps[layout].update_batch(b"".join(batch.keys), b"".join(batch.values), len(batch.keys))
-            fitted = written // 2
-            self.installed += fitted
-            if fitted < len(batch.flows):
-                self._take_back(layout, batch.flows[fitted:])
-
-    def _take_back(self, layout: FlowLayout, flows: list[Flow]) -> None:
-        """Forget flows for which the kernel has no room, and what it took of them."""
-        keys: list[bytes] = []
-        for flow in flows:
-            held = self._forget(flow)
-            keys += (held.from_client, held.from_server)
+    def _hand_over(self, flow: Flow, wanted: Entries) -> None:
+        if wanted.from_client in self._taken or wanted.from_server in self._taken:
+            # Two services stand for the same client at the same real server: the slow path tells them apart.
+            self._refuse(flow, "ambiguous")
+            return
+        try:
+            total = self._totals.place_of(flow.server)
+        except NoPlace:
+            self._refuse(flow, "servers")
+            return
+        table, now_ticks = self._tables[wanted.layout], tick_now()
+        inward = table.insert(wanted.from_client, wanted.to_server, total, now_ticks)
+        outward = table.insert(wanted.from_server, wanted.to_client, total + 1, now_ticks)
+        if inward is None or outward is None:
+            for slot in (inward, outward):
+                if slot is not None:
+                    table.remove(slot)
             self._refuse(flow, "no-room")
-        self._maps[layout].delete_batch(b"".join(keys), len(keys))
-
-    def _forget(self, flow: Flow) -> Entries:
-        held = self._held.pop(flow.fast_number)
-        del self._owners[held.from_client], self._owners[held.from_server]
-        self._ledger.leave(flow.fast_number)
-        flow.fast_number = -1
-        flow.change_path(fast=False)
-        return held
+            return
+        self._held[flow] = KernelFlow(flow, wanted, table, inward, outward)
+        self._taken |= {wanted.from_client, wanted.from_server}
 
     def _refuse(self, flow: Flow, reason: str) -> None:
         self.refused[reason] += 1
         self._waiting[flow] = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    flows: list[Flow]
-    keys: list[bytes]
-    values: list[bytes]

@@ -19,9 +19,12 @@ from engine.sessions.flow import SocketAddress
 
 SLOTS: Final = 64
 SLOT_BYTES: Final = 65_536
-SLOT_WORDS: Final = SLOT_BYTES // 4
+SLOT_STRIDE: Final = SLOT_BYTES + 17 * 64
+"""From one slot to the next: with a power of two, the starts of all slots would compete for the same few cache lines."""
 NAME_BYTES: Final = 28
 """Room for a sockaddr_in6, the longer kind."""
+CONTROL_BYTES: Final = socket.CMSG_SPACE(NAME_BYTES)
+CONTROL_HEAD_BYTES: Final = socket.CMSG_LEN(0)
 
 _MSG_DONTWAIT = socket.MSG_DONTWAIT
 _FAMILY = struct.Struct("=H")
@@ -68,39 +71,49 @@ class Slots:
     """Room for a batch of datagrams of any size; pages that are never touched take no memory."""
 
     def __init__(self) -> None:
-        self._area = mmap.mmap(-1, SLOTS * SLOT_BYTES)
+        self._area = mmap.mmap(-1, SLOTS * SLOT_STRIDE)
         self._start = ctypes.addressof(ctypes.c_char.from_buffer(self._area))
         whole = memoryview(self._area)
-        self.views = [whole[at : at + SLOT_BYTES] for at in range(0, SLOTS * SLOT_BYTES, SLOT_BYTES)]
-        self.first_words = whole.cast("I")[::SLOT_WORDS]
+        self.views = [whole[at : at + SLOT_BYTES] for at in range(0, SLOTS * SLOT_STRIDE, SLOT_STRIDE)]
+        self.first_words = whole.cast("I")[:: SLOT_STRIDE // 4]
         """The first four bytes of each slot as a number: 0 for the non-ESP marker."""
 
     def address(self, slot: int) -> int:
         """Where a slot begins in memory."""
-        return self._start + slot * SLOT_BYTES
+        return self._start + slot * SLOT_STRIDE
 
 
 class Receiver:
     """Fills slots from a socket with many peers; from one only, for the kernel notes how long its addresses are."""
 
-    def __init__(self, slots: Slots) -> None:
+    def __init__(self, slots: Slots, *, destinations: bool = False) -> None:
+        """Receive into slots; `destinations`: from a socket that reports where its datagrams were sent to."""
         self._slots = slots  # the kernel is given their addresses: they must live as long
         self._messages = (_Message * SLOTS)()
         self._vectors = (_Vector * SLOTS)()
         self._names = (ctypes.c_char * (SLOTS * NAME_BYTES))()
+        self._controls = (ctypes.c_char * (SLOTS * CONTROL_BYTES))()
         for slot, (message, vector) in enumerate(zip(self._messages, self._vectors, strict=True)):
             vector.base, vector.size = slots.address(slot), SLOT_BYTES
+            if destinations:
+                message.header.control = ctypes.addressof(self._controls) + slot * CONTROL_BYTES
+                message.header.control_bytes = CONTROL_BYTES
             message.header.vectors = ctypes.addressof(vector)
             message.header.vector_count = 1
             message.header.name = ctypes.addressof(self._names) + slot * NAME_BYTES
             message.header.name_bytes = NAME_BYTES
         self._name_bytes = memoryview(self._names).cast("B")
+        self._control_bytes = memoryview(self._controls).cast("B")
         self._address = ctypes.addressof(self._messages)
+        self._fresh = bytes(self._messages) if destinations else b""
         self.sizes = memoryview(self._messages).cast("B").cast("I")[_SIZE_AT::_SIZE_STEP]
         """Bytes in each slot, after `receive`."""
 
     def receive(self, fileno: int) -> int:
         """Fill the first slots with what has arrived; returns how many, 0 for none. Raises OSError."""
+        if self._fresh:
+            # The kernel notes how much it reported of each datagram, which must not limit what it reports of the next.
+            ctypes.memmove(self._address, self._fresh, len(self._fresh))
         received: int = _recvmmsg(fileno, self._address, SLOTS, _MSG_DONTWAIT, None)
         if received < 0:
             _raise_unless_empty()
@@ -110,6 +123,10 @@ class Receiver:
     def names(self, count: int) -> bytes:
         """The peers of the first slots, a socket address each `NAME_BYTES`."""
         return bytes(self._name_bytes[: count * NAME_BYTES])
+
+    def destinations(self, count: int) -> bytes:
+        """Where the datagrams in the first slots were sent to, a socket address each `CONTROL_BYTES`."""
+        return bytes(self._control_bytes[CONTROL_HEAD_BYTES : CONTROL_HEAD_BYTES + count * CONTROL_BYTES])
 
 
 class Sender:

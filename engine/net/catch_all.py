@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from engine.net import sockets
-from engine.net.batches import to_raw
+from engine.net.batches import CONTROL_BYTES, NAME_BYTES, SLOTS, Receiver, from_raw, raw_bytes, to_raw
 from engine.net.forwarder import Forwarder
 from engine.sessions.flow import Flow, Port, SocketAddress
 from engine.sessions.persistence import client_network
@@ -15,8 +15,7 @@ from engine.sessions.table import TableFull
 from engine.wire.encapsulation import Kind, classify
 from engine.wire.errors import WireError
 
-DRAINED_AT_ONCE = 256
-CONTROL_BYTES = socket.CMSG_SPACE(28)
+BATCHES_AT_ONCE = 4
 
 
 class CatchAll:
@@ -26,6 +25,8 @@ class CatchAll:
         self.socket = sockets.catch_all(family)
         self._services = services
         self._forwarder = forwarder
+        self._receiver = Receiver(forwarder.inbox, destinations=True)
+        self._raw_bytes = raw_bytes(family)
 
     @property
     def port(self) -> int:
@@ -35,17 +36,32 @@ class CatchAll:
 
     def drain(self, now_s: float) -> None:
         """Forward what has arrived, a bounded number of datagrams."""
-        outbox = self._forwarder.outbox
-        for _ in range(DRAINED_AT_ONCE):
+        for _ in range(BATCHES_AT_ONCE):
             try:
-                size, control, _, server = self.socket.recvmsg_into([outbox.slot_view], CONTROL_BYTES)
-            except BlockingIOError:
-                return
+                count = self._receiver.receive(self.socket.fileno())
             except OSError:
-                continue
-            if control:
-                client = sockets.original_destination(self.socket.family, control[0][2])
-                self._take(server, client, size, now_s)
+                return
+            self._forward(count, now_s)
+            if count < SLOTS:
+                return
+
+    def _forward(self, count: int, now_s: float) -> None:
+        forwarder, receiver, raw_bytes = self._forwarder, self._receiver, self._raw_bytes
+        outbox, flow_of = forwarder.outbox, forwarder.upstreams.disguised.get
+        places = outbox.slots.views
+        servers, clients = receiver.names(count), receiver.destinations(count)
+        sizes, views = receiver.sizes[:count].tolist(), forwarder.inbox.views
+        for slot, size in enumerate(sizes):
+            at = slot * NAME_BYTES
+            server = servers[at : at + raw_bytes]
+            at = slot * CONTROL_BYTES
+            client = clients[at : at + raw_bytes]
+            # In the outbox it can leave from where it lies, together with others.
+            places[outbox.cursor][:size] = views[slot][:size]
+            if flow := flow_of(server + client):
+                forwarder.from_server(flow, size, now_s)
+            else:
+                self._take(from_raw(server), from_raw(client), size, now_s)
 
     def _take(self, server: SocketAddress, client: SocketAddress, size: int, now_s: float) -> None:
         services = [s for s in self._services.values() if not s.is_snat and self._listens(s) and s.server_at(server)]

@@ -8,7 +8,7 @@ from typing import Protocol
 from engine.net.batches import Slots, from_raw
 from engine.net.errors import send_failure
 from engine.net.outbox import Outbox
-from engine.net.snat import sources_for
+from engine.net.snat import ANY_ADDRESS, sources_for
 from engine.net.starvation import Starvation
 from engine.net.upstreams import Upstreams
 from engine.sessions import tracking
@@ -18,11 +18,13 @@ from engine.sessions.flow import ClientSide, Flow, Port
 from engine.sessions.service import Service
 from engine.sessions.steering import Unsteerable, steer
 from engine.sessions.table import SessionTable, TableFull, Witness
-from engine.wire.encapsulation import NON_ESP_MARKER, Kind, classify
+from engine.wire.encapsulation import KEEPALIVE, NON_ESP_MARKER, read_header
 from engine.wire.errors import WireError
-from engine.wire.header import Exchange, IkeHeader, parse_header
+from engine.wire.header import Exchange, IkeHeader
 from engine.wire.notifies import NotifyType
 from engine.wire.payloads import parse_message
+
+_NAT_T = Port.NAT_T
 
 
 class Listening(ClientSide, Protocol):
@@ -68,19 +70,18 @@ class Forwarder:
 
     def from_client(self, listener: Listening, peer: bytes, flow: Flow | None, data: memoryview, now_s: float) -> None:
         """Take a client's datagram to its real server; `peer` is the client's raw address."""
-        service, port = listener.service, listener.port
+        service = listener.service
         try:
-            kind = classify(data, len(data), port is Port.NAT_T)
-            header = _header(port, data) if kind is Kind.IKE else None
+            header = read_header(data, listener.port is _NAT_T)
             if flow is not None and header is not None and tracking.foreign_session(flow, header):
                 self.table.drop_flow(flow, RECOGNISED)
                 flow = None
             if flow is None:
-                flow = self._new_flow(listener, peer, kind, header, now_s)
+                flow = self._new_flow(listener, peer, header, data, now_s)
             if header is not None:
-                tracking.ike_from_client(self.table, flow, header, len(data), now_s)
+                session = tracking.ike_from_client(self.table, flow, header, len(data), now_s)
                 if header.exchange == Exchange.IKE_SA_INIT:
-                    tracking.keep_init(flow, header, _message(port, data))
+                    tracking.keep_init(session, _message(listener.port, data))
             elif not flow.settled:
                 tracking.tunnel_alive(self.table, flow, from_server=False)
         except WireError as error:
@@ -136,9 +137,11 @@ class Forwarder:
         flow.peer = peer
         listener.flows[peer] = flow
 
-    def _new_flow(self, listener: Listening, peer: bytes, kind: Kind, header: IkeHeader | None, now_s: float) -> Flow:
+    def _new_flow(
+        self, listener: Listening, peer: bytes, header: IkeHeader | None, data: memoryview, now_s: float
+    ) -> Flow:
         service = listener.service
-        if kind is Kind.KEEPALIVE:
+        if header is None and len(data) == len(KEEPALIVE):
             raise Unsteerable("keepalive-without-flow")
         client = from_raw(peer)
         if not client[1] or client[:2] in self.endpoints or service.server_at(client):
@@ -152,21 +155,22 @@ class Forwarder:
         return flow
 
     def _observe_answer(self, flow: Flow, data: memoryview, now_s: float) -> None:
-        match classify(data, len(data), flow.port is Port.NAT_T):
-            case Kind.IKE:
-                header = _header(flow.port, data)
-                tracking.ike_from_server(
-                    self.table,
-                    flow,
-                    header,
-                    cookie=header.spi_r == 0 and _demands_cookie(_message(flow.port, data)),
-                    size_bytes=len(data),
-                    now_s=now_s,
-                )
-            case Kind.ESP | Kind.KEEPALIVE:
-                tracking.tunnel_alive(self.table, flow, from_server=True)
+        header = read_header(data, flow.port is _NAT_T)
+        if header is None:
+            tracking.tunnel_alive(self.table, flow, from_server=True)
+        else:
+            cookie = header.spi_r == 0 and _demands_cookie(_message(flow.port, data))
+            tracking.ike_from_server(self.table, flow, header, cookie=cookie, size_bytes=len(data), now_s=now_s)
 
     def _open(self, flow: Flow) -> None:
+        if flow.service.is_snat:
+            self._open_snat(flow)
+        else:
+            self.upstreams.open(flow, ANY_ADDRESS)
+        # With another source, the kernel's entries of the flow are wrong.
+        self.fast_path.offer(flow)
+
+    def _open_snat(self, flow: Flow) -> None:
         session = flow.sessions[-1]
         for source in sources_for(session, flow.service.snat_pool):
             try:
@@ -178,22 +182,12 @@ class Forwarder:
                 flow.service.drops["source-address-lost"] += 1
         else:
             raise OSError(errno.EADDRNOTAVAIL, "no source address is left")
-        if flow.service.is_snat and flow.source is not None:
+        if flow.source is not None:
             self.table.use_source(session, flow.source[0])
-        # With another source, the kernel's entries of the flow are wrong.
-        self.fast_path.offer(flow)
-
-
-def _header(port: Port, data: memoryview) -> IkeHeader:
-    return parse_header(data, _marker_bytes(port))
 
 
 def _message(port: Port, data: memoryview) -> bytes:
-    return bytes(data[_marker_bytes(port) :])
-
-
-def _marker_bytes(port: Port) -> int:
-    return len(NON_ESP_MARKER) if port is Port.NAT_T else 0
+    return bytes(data[len(NON_ESP_MARKER) :] if port is _NAT_T else data)
 
 
 def _demands_cookie(message: bytes) -> bool:

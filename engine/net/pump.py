@@ -70,6 +70,7 @@ class Pump:
                     self._empty(flow, now_s)
                 else:
                     self._drain(fileno, now_s)
+        self._forwarder.upstreams.flush()
         self._forwarder.outbox.flush()
         return bool(ready)
 

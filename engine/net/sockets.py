@@ -16,11 +16,12 @@ IP_RECVORIGDSTADDR = 20
 IPV6_MTU_DISCOVER = 23
 IPV6_RECVORIGDSTADDR = 74
 IPV6_TRANSPARENT = 75
+SO_SNDBUFFORCE = 32
 SO_RCVBUFFORCE = 33
 SO_MEMINFO = 55
 SK_MEMINFO_DROPS = 8
 
-LISTENER_BUFFER_BYTES = 8 << 20
+SHARED_BUFFER_BYTES = 8 << 20
 
 
 class BindError(Exception):
@@ -88,6 +89,15 @@ def catch_all(family: socket.AddressFamily) -> socket.socket:
     return sock
 
 
+def raw(family: socket.AddressFamily) -> socket.socket:
+    """A socket that sends IP packets as they are given to it, from whatever source, and hears none; raises OSError."""
+    sock = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, socket.IPPROTO_RAW)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
+    with suppress(PermissionError):
+        sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, SHARED_BUFFER_BYTES)
+    return sock
+
+
 def check_local(host: str) -> None:
     """Make sure that an address can be a source.
 
@@ -108,14 +118,6 @@ def make_transparent(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_IPV6, IPV6_TRANSPARENT, 1)
     else:
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_TRANSPARENT, 1)
-
-
-def original_destination(family: socket.AddressFamily, control: bytes) -> SocketAddress:
-    """The address that IP_RECVORIGDSTADDR reported: a sockaddr_in or sockaddr_in6."""
-    (port,) = struct.unpack_from("!H", control, 2)
-    if family == socket.AF_INET6:
-        return (socket.inet_ntop(family, control[8:24]), port, 0, 0)
-    return (socket.inet_ntop(family, control[4:8]), port)
 
 
 def kernel_drops(sock: socket.socket) -> int:
@@ -140,10 +142,10 @@ def _busy_socket(family: socket.AddressFamily) -> socket.socket:
     """A socket with many peers: their datagrams wait in a large buffer, as large as this user may have."""
     sock = _datagram_socket(family)
     try:
-        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, LISTENER_BUFFER_BYTES)
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, SHARED_BUFFER_BYTES)
     except PermissionError:
         with suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LISTENER_BUFFER_BYTES)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SHARED_BUFFER_BYTES)
     return sock
 
 

@@ -47,13 +47,12 @@ def why_ineligible(server: Standing) -> Ineligible | None:
     A server of unknown health is eligible: otherwise each start of the engine would turn clients away until
     the first verdict, and a service without health check for ever.
     """
-    match server:
-        case Standing(admin_state="disabled"):
-            return Ineligible.DISABLED
-        case Standing(health="down"):
-            return Ineligible.DOWN
-        case Standing(admin_state="drain"):
-            return Ineligible.DRAIN
+    if server.admin_state == "disabled":
+        return Ineligible.DISABLED
+    if server.health == "down":
+        return Ineligible.DOWN
+    if server.admin_state == "drain":
+        return Ineligible.DRAIN
     if server.adaptive and server.agent_load == AGENT_DOWN:
         return Ineligible.AGENT_DOWN
     if server.adaptive and server.agent_load == AGENT_DISABLED:

@@ -22,10 +22,6 @@ class _Second:
         self.checks: dict[Hashable, Check] = {}
         self.pushes = 0
 
-    def push(self, thing: Hashable, check: Check) -> None:
-        self.checks[thing] = check
-        self.pushes += 1
-
     def discard(self, thing: Hashable) -> None:
         del self.checks[thing]
         # A dict never shrinks by itself, and nothing is pushed to a second once its turn to fill is over.
@@ -62,7 +58,8 @@ class ExpiryQueue:
         if second is None:
             second = self._seconds[number] = _Second()
             heapq.heappush(self._order, number)
-        second.push(thing, check)
+        second.checks[thing] = check
+        second.pushes += 1
         self._second_of[thing] = number
 
     def discard(self, thing: Hashable) -> None:

@@ -24,22 +24,10 @@ class Port(IntEnum):
 
 
 class Upstream(Protocol):
-    """The socket that stands for a client towards its real server."""
-
-    def fileno(self) -> int:
-        """Its file descriptor."""
-        ...
+    """What stands for a client towards its real server."""
 
     def send(self, data: memoryview, /) -> int:
         """Send a datagram to the real server; raises OSError."""
-        ...
-
-    def recv_into(self, buffer: memoryview, /) -> int:
-        """Receive a datagram; returns its size in bytes; raises OSError."""
-        ...
-
-    def close(self) -> None:
-        """Give the socket back."""
         ...
 
 
@@ -68,7 +56,6 @@ class Flow:
         "client",
         "created_s",
         "fast",
-        "fast_number",
         "last_in_s",
         "last_out_s",
         "listener",
@@ -105,8 +92,6 @@ class Flow:
         self.peer = b""
         """The client's address as the kernel writes it."""
         self.source: SocketAddress | None = None
-        self.fast_number = -1
-        """Its number among the flows that the kernel has; -1: it is not among them."""
         self.fast = False
         """Whether the kernel has forwarded ESP of it."""
         self.persistence: PersistenceRecord | None = None
@@ -137,13 +122,14 @@ class Flow:
 
     def settle(self) -> None:
         """Work out again whether every datagram must be looked at, and which session owns the flow."""
-        self.settled = self.port is Port.NAT_T
+        settled = self.port is Port.NAT_T
         owner = self.sessions[-1] if self.sessions else None
         for session in reversed(self.sessions):
             if session.half_open:
-                self.settled = False
+                settled = False
             elif owner is not None and owner.half_open:
                 owner = session
+        self.settled = settled
         if owner is not self.owner:
             if self.owner is not None:
                 self.owner.take_leave_of(self)

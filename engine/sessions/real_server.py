@@ -15,6 +15,7 @@ class RealServer:
     """One VPN server behind a service. Counters are kept by the session table and by the forwarder."""
 
     __slots__ = (
+        "address",
         "agent_load",
         "bytes_in",
         "bytes_out",
@@ -34,6 +35,8 @@ class RealServer:
 
     def __init__(self, config: RealServerConfig, ports: tuple[int, int], health: ServerHealth) -> None:
         self.config = config
+        self.address = str(config.address)
+        """Its address, as text: with another one it is another server."""
         self.ports = ports
         self.health = health
         self.history = ProbeHistory()
@@ -54,11 +57,6 @@ class RealServer:
     def name(self) -> str:
         """The name the operator gave it."""
         return self.config.name
-
-    @property
-    def address(self) -> str:
-        """Its address, as text."""
-        return str(self.config.address)
 
     def endpoint(self, port: Port) -> SocketAddress:
         """Where flows to one of the service's ports go."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -60,6 +59,7 @@ class Session:
         "ended_packets_in",
         "ended_packets_out",
         "flows",
+        "half_open",
         "host",
         "host_key",
         "init_message",
@@ -85,6 +85,8 @@ class Session:
         """Its place among addresses, worked out by whoever needs it first: see `engine.sessions.query.host_key`."""
         self.why = why
         self.phase = Phase.INIT
+        self.half_open = True
+        """Whether the IKE SA is still being set up, which follows from the phase; asked for with every message."""
         self.was_established = False
         self.init_message = b""
         """The client's latest IKE_SA_INIT request: its vendor, proposals and notifies stand there in clear."""
@@ -99,16 +101,12 @@ class Session:
         """When an exchange passed that looks like the deletion of the IKE SA; 0: none did."""
         self.source_address = ""
         """The address that stands for the client towards the real server (snat)."""
-        self.messages: deque[Message] = deque(maxlen=MESSAGES_KEPT)
+        self.messages: list[Message] = []
+        """The latest, oldest first."""
         self.ended_packets_in = 0
         self.ended_bytes_in = 0
         self.ended_packets_out = 0
         self.ended_bytes_out = 0
-
-    @property
-    def half_open(self) -> bool:
-        """Whether the IKE SA is still being set up."""
-        return self.phase in HALF_OPEN
 
     @property
     def anonymous(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from engine.config.schema import SchedulerKind
 from engine.policy.candidate import Candidate
@@ -29,8 +29,7 @@ class Unsteerable(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """A real server, and why it."""
 
     server: RealServer

@@ -15,7 +15,7 @@ from engine.sessions.flow import Flow, Port, SocketAddress
 from engine.sessions.persistence import PersistenceRecord, client_network
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
-from engine.sessions.session import SPI_PAIRS_KEPT, Phase, Session
+from engine.sessions.session import HALF_OPEN, SPI_PAIRS_KEPT, Phase, Session
 
 AUTH_QUIET_S = 2.0
 DELETED_QUIET_S = 30.0
@@ -81,7 +81,7 @@ class SessionTable:
         session = Session(next(self._numbers), service, server, host, why, now_s)
         self.sessions[session.number] = session
         self.half_open[session.number] = session
-        self._count(session, +1)
+        server.half_open += 1
         service.by_host.setdefault(host, []).append(session)
         service.new_sessions += 1
         server.new_sessions += 1
@@ -114,20 +114,21 @@ class SessionTable:
 
         Of very many half-open ones the first gives way: anybody can begin them, and each slows every later message.
         """
-        before = next((other for other in reversed(session.flows) if other.port is flow.port is Port.NAT_T), None)
+        before = None if session.half_open else _latest_nat_t(session, flow)
         flow.sessions.append(session)
         session.flows.append(flow)
         if session.phase is Phase.IDLE:
             self.set_phase(session, Phase.ESTABLISHED)
-        elif before is not None and not session.half_open:
+        elif before is not None:
             self.set_phase(session, Phase.MOVED)
             self._witness.moved(session, before)
         self._settle(flow)
         if flow.source is not None and flow.service.is_snat and not session.source_address:
             self.use_source(session, flow.source[0])
-        half_open = [other for other in flow.sessions if other.half_open]
-        if len(half_open) > HALF_OPEN_PER_FLOW:
-            self._evict(half_open[0], CROWDED)
+        if len(flow.sessions) > HALF_OPEN_PER_FLOW:
+            half_open = [other for other in flow.sessions if other.half_open]
+            if len(half_open) > HALF_OPEN_PER_FLOW:
+                self._evict(half_open[0], CROWDED)
 
     def bind_spis(self, session: Session, spi_i: int, spi_r: int) -> None:
         """Make a session known by an SPI pair; the responder's SPI may come later."""
@@ -145,8 +146,13 @@ class SessionTable:
         """Move a session to a phase; loads and the close look at its flows follow."""
         if session.phase is phase:
             return
+        if session.half_open and phase in HALF_OPEN:
+            session.phase = phase
+            self.half_open.move_to_end(session.number)
+            return
         self._count(session, -1)
         session.phase = phase
+        session.half_open = phase in HALF_OPEN
         self._count(session, +1)
         self.half_open.pop(session.number, None)
         self.asleep.pop(session.number, None)
@@ -312,3 +318,8 @@ class SessionTable:
             if use[session.source_address] <= 0:
                 del use[session.source_address]
             session.source_address = ""
+
+
+def _latest_nat_t(session: Session, beside: Flow) -> Flow | None:
+    """The NAT-T flow that an established session used before another one."""
+    return next((flow for flow in reversed(session.flows) if flow.port is beside.port is Port.NAT_T), None)

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Final
 
 from engine.wire.errors import WireError
+from engine.wire.header import IkeHeader, parse_header
 
 NON_ESP_MARKER: Final = b"\0\0\0\0"
 """Stands before every IKE message on the NAT-T port, where an ESP packet has its SPI."""
@@ -24,6 +25,9 @@ class Kind(Enum):
     KEEPALIVE = "keepalive"
 
 
+_IKE = Kind.IKE
+
+
 def classify(data: bytes | bytearray | memoryview, size: int, nat_t: bool) -> Kind:
     """Tell what the first `size` bytes of `data` are, on the IKE port or (`nat_t`) the NAT-T port.
 
@@ -31,17 +35,26 @@ def classify(data: bytes | bytearray | memoryview, size: int, nat_t: bool) -> Ki
     for `parse_header` to say. Raises WireError only.
     """
     if not nat_t:
-        return Kind.IKE
+        return _IKE
     size = min(size, len(data))
     if size < 4:
         if size == 1 and data[0] == 0xFF:
             return Kind.KEEPALIVE
         raise WireError("runt", f"{size} bytes on the NAT-T port are neither keepalive, IKE nor ESP")
     if _FIRST_WORD.unpack_from(data)[0] == 0:
-        return Kind.IKE
+        return _IKE
     if size < ESP_HEADER_SIZE_BYTES:
         raise WireError("runt", f"ESP has at least SPI and sequence number, 8 bytes; here are {size}")
     return Kind.ESP
+
+
+def read_header(data: bytes | bytearray | memoryview, nat_t: bool) -> IkeHeader | None:
+    """The header of an IKE message on either port, None for ESP and keepalives; raises WireError only."""
+    if not nat_t:
+        return parse_header(data)
+    if classify(data, len(data), nat_t) is _IKE:
+        return parse_header(data, len(NON_ESP_MARKER))
+    return None
 
 
 def esp_spi(data: bytes | bytearray | memoryview) -> int:

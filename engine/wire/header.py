@@ -85,10 +85,11 @@ def parse_header(data: bytes | bytearray | memoryview, offset: int = 0, size: in
     if end - offset < HEADER_SIZE_BYTES:
         raise WireError("runt", f"an IKE header takes 28 bytes, here are {max(end - offset, 0)}")
     header = IkeHeader(*_HEADER.unpack_from(data, offset))
-    if header.version >> 4 != 2:
-        if header.version >> 4 == 1:
+    major = header.version >> 4
+    if major != 2:
+        if major == 1:
             raise WireError("ike-v1", "the peer speaks IKEv1; only IKEv2 is balanced")
-        raise WireError("ike-version", f"major version {header.version >> 4} is not IKEv2")
+        raise WireError("ike-version", f"major version {major} is not IKEv2")
     if header.spi_i == 0:
         raise WireError("zero-spi", "the initiator SPI of an IKE message is never zero")
     if header.length < HEADER_SIZE_BYTES:

@@ -1,7 +1,7 @@
-"""Benchmarks: the engine beside nginx's stream module, and the console. Needs root and two cores.
+"""Benchmarks: the engine beside nginx's stream module, its fast path, and the console. Needs root and two cores.
 
-python -m tests.bench [engine|console|all] [--quick] [--peers ours nginx nginx-tuned direct] [--only MEASURE ...]
-                      [--json FILE] [--write-docs] [--profile FILE]
+python -m tests.bench [engine|fastpath|console|all] [--quick] [--peers ours nginx nginx-tuned direct]
+                      [--only MEASURE ...] [--json FILE] [--write-docs] [--profile FILE]
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ from pathlib import Path
 
 from . import console, console_report, console_settings
 from .console_settings import ConsoleSettings
+from .fastpath import measures as fastpath
+from .fastpath import report as fastpath_report
+from .fastpath import settings as fastpath_settings
+from .fastpath.settings import FastPathSettings
 from .measures import QUICK, Measure, Peer, Settings, plan
 from .peers import direct, nginx, ours
 from .processes import FILE_LIMIT
@@ -36,6 +40,11 @@ def main() -> int:
     if arguments.part in ("engine", "all"):
         runs["engine"] = run = _run_engine(arguments)
         _tell(arguments, "engine", run, table(run))
+    if arguments.part in ("fastpath", "all"):
+        runs["fastpath"] = run = _run_fastpath(arguments)
+        print(fastpath_report.tables(run))
+        if arguments.write_docs:
+            fastpath_report.write_docs(run)
     if arguments.part in ("console", "all"):
         runs["console"] = run = _run_console(arguments)
         _tell(arguments, "console", run, console_report.tables(run))
@@ -63,6 +72,16 @@ def _run_console(arguments: argparse.Namespace) -> Run:
     measures = [name for name in console.MEASURES if name in arguments.only]
     run = Run(_conditions([ours]), settings, [])
     for sample in console.run(settings, measures):
+        run.samples.append(sample)
+        _report(sample)
+    return run
+
+
+def _run_fastpath(arguments: argparse.Namespace) -> Run:
+    settings = fastpath_settings.QUICK if arguments.quick else FastPathSettings()
+    measures = [name for name in fastpath.MEASURES if name in arguments.only]
+    run = Run(_conditions([ours, nginx.TUNED]), settings, [])
+    for sample in fastpath.run(settings, measures):
         run.samples.append(sample)
         _report(sample)
     return run
@@ -109,8 +128,10 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one short round, to try it")
     names = [peer.NAME for peer in (ours, nginx.AS_PACKAGED, nginx.TUNED, direct)]
-    measures = [*dict.fromkeys(measure.name for measure in plan(Settings())), *console.MEASURES]
-    parser.add_argument("part", nargs="?", choices=("engine", "console", "all"), default="all", help="what to measure")
+    measures = [*dict.fromkeys(measure.name for measure in plan(Settings())), *fastpath.MEASURES, *console.MEASURES]
+    parser.add_argument(
+        "part", nargs="?", choices=("engine", "fastpath", "console", "all"), default="all", help="what to measure"
+    )
     parser.add_argument("--peers", nargs="+", choices=names, default=names, help="which peers")
     parser.add_argument("--only", nargs="+", choices=measures, default=measures, help="which measures")
     parser.add_argument("--json", type=Path, help="write every number to this file")

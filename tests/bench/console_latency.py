@@ -75,7 +75,13 @@ def _attached(bed: Testbed) -> Iterator[Terminal]:
 
 @contextmanager
 def _in_process(bed: Testbed) -> Iterator[Terminal]:
-    configuration = ours.write_configuration(bed)
+    with in_process(bed, ours.write_configuration(bed)) as terminal:
+        yield terminal
+
+
+@contextmanager
+def in_process(bed: Testbed, configuration: Path) -> Iterator[Terminal]:
+    """Run a console that starts the engine itself, in the balancer's namespace on the forwarder's core."""
     core = ["taskset", "-c", str(FORWARDER_CORE), "prlimit", f"--nofile={FILE_LIMIT}"]
     inside = ["ip", "netns", "exec", bed.balancer, *core]
     with console(SIZE, configuration.parent, "-c", str(configuration), prefix=inside) as terminal:

@@ -8,7 +8,7 @@
  *   latency CLIENTS RATE SIZE SECONDS         one ESP datagram at a time, RATE of them a second */
 #include "datagrams.h"
 
-enum { MAX_CLIENTS = 65536, MAX_WINDOW = 4096, MAX_TRIES = 6, CLIENT_OF_NONE = -1 };
+enum { MAX_CLIENTS = 131072, MAX_WINDOW = 4096, MAX_TRIES = 6, CLIENT_OF_NONE = -1 };
 static const uint64_t RETRANSMIT_NS = 500000000, STALLED_NS = 5000000000, LOST_NS = 100000000, SCAN_NS = 20000000;
 
 enum step { IDLE, AWAIT_INIT, AWAIT_AUTH, AWAIT_ESP, DONE };

@@ -9,6 +9,7 @@ from statistics import median
 import msgspec
 
 from .console_settings import ConsoleSettings
+from .fastpath.settings import FastPathSettings
 from .measures import Settings, Values
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -26,10 +27,10 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """A whole run, as docs/benchmarks.json has it."""
+    """A whole run, as the documents of numbers in docs/ have it."""
 
     conditions: dict[str, str]
-    settings: Settings | ConsoleSettings
+    settings: Settings | ConsoleSettings | FastPathSettings
     samples: list[Sample]
 
 
@@ -92,16 +93,21 @@ def table(run: Run) -> str:
 
 
 def write_docs(part: str, run: Run, results: str) -> None:
-    """Replace the results of a part in docs/benchmarks.md and .json; the prose and the other part stay."""
+    """Replace the results of a part in docs/benchmarks.md and .json; the prose and the other parts stay."""
+    write_page(part, run, results)
+    numbers = DOCS / "benchmarks.json"
+    parts = msgspec.json.decode(numbers.read_bytes(), type=dict[str, msgspec.Raw])
+    numbers.write_bytes(to_json(parts | {part: msgspec.Raw(msgspec.json.encode(run))}))
+
+
+def write_page(part: str, run: Run, results: str) -> None:
+    """Replace the results of a part in docs/benchmarks.md."""
     begin, end = f"<!-- {part} results: written by the bench -->", f"<!-- end of {part} results -->"
     page = DOCS / "benchmarks.md"
     before, _, rest = page.read_text().partition(begin)
     after = rest.partition(end)[2]
     conditions = "\n".join(f"* {name}: {value}" for name, value in run.conditions.items())
     page.write_text(f"{before}{begin}\n\n{conditions}\n\n{results}\n\n{end}{after}")
-    numbers = DOCS / "benchmarks.json"
-    parts = msgspec.json.decode(numbers.read_bytes(), type=dict[str, msgspec.Raw])
-    numbers.write_bytes(to_json(parts | {part: msgspec.Raw(msgspec.json.encode(run))}))
 
 
 def to_json(document: object) -> bytes:

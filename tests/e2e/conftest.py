@@ -6,6 +6,7 @@ import os
 from collections.abc import Generator, Iterator
 
 import pytest
+from bpf_objects import require_bpf
 from harness.certificates import Authority
 from harness.lab import Lab, open_lab
 from harness.namespaces import sweep_leftovers
@@ -48,6 +49,30 @@ def single_arm_lab(tmp_path_factory: pytest.TempPathFactory, authority: Authorit
     """One client behind a router; the balancer in the servers' segment."""
     directory = tmp_path_factory.mktemp("single")
     with open_lab(directory, authority, Shape.SINGLE_ARM, clients=1, servers=2) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def _fast_path() -> None:
+    """Skips where this machine has no fast path to test."""
+    require_bpf()
+
+
+@pytest.fixture(scope="module")
+def fast_lab(tmp_path_factory: pytest.TempPathFactory, authority: Authority, _fast_path: None) -> Iterator[Lab]:
+    """Two clients, two more behind one NAT, two servers; the balancer's devices take redirected frames."""
+    with open_lab(tmp_path_factory.mktemp("fast"), authority, clients=2, nat_clients=2, servers=2) as made:
+        made.topology.take_redirected_frames()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def fast_single_arm_lab(
+    tmp_path_factory: pytest.TempPathFactory, authority: Authority, _fast_path: None
+) -> Iterator[Lab]:
+    """One client behind a router; the balancer in the server's segment, its device takes redirected frames."""
+    with open_lab(tmp_path_factory.mktemp("arm"), authority, Shape.SINGLE_ARM, clients=1, servers=1) as made:
+        made.topology.take_redirected_frames()
         yield made
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from ..testbed import CLIENTS, Testbed, testbed
-
-_CLONE_NEWNET = 0x40000000
-_libc = ctypes.CDLL(None, use_errno=True)
+from ..testbed import CLIENTS, REAL_SERVERS, Testbed, testbed
 
 
 class Device(msgspec.Struct, frozen=True, rename={"index": "ifindex", "name": "ifname", "mac": "address"}):
@@ -54,33 +49,11 @@ def network(directory: Path) -> Iterator[Network]:
             _run("ip", "netns", "exec", namespace, "ethtool", "-K", device.name, "gro", "on", "tx", "off")
             # No ARP in the midst of a measurement, and none needed from a peer that only counts.
             _run("ip", "-n", namespace, "neigh", "replace", address, "lladdr", peer.mac, "dev", device.name)
-        for address in ("198.18.2.11", "198.18.2.12"):
+        for address in REAL_SERVERS:
             _run("ip", "-n", bed.balancer, "neigh", "replace", address, "lladdr", server.mac, "dev", servers_side.name)
         _run("ip", "-n", bed.server, "route", "replace", CLIENTS, "via", "198.18.2.1")
         _run("ip", "-n", bed.client, "route", "add", "198.18.2.0/24", "via", "198.18.1.1")
         yield Network(bed, client, clients_side, servers_side, server)
-
-
-@contextmanager
-def inside(namespace: str) -> Iterator[None]:
-    """Have this thread work in a network namespace."""
-    with Path("/proc/thread-self/ns/net").open("rb") as home:
-        try:
-            enter(namespace)
-            yield
-        finally:
-            _set_namespace(home.fileno())
-
-
-def enter(namespace: str) -> None:
-    """Have this thread work in a network namespace from now on."""
-    with Path("/run/netns", namespace).open("rb") as file:
-        _set_namespace(file.fileno())
-
-
-def _set_namespace(file: int) -> None:
-    if _libc.setns(file, _CLONE_NEWNET):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def _device(namespace: str, name: str) -> Device:

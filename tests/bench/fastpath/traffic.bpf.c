@@ -38,6 +38,7 @@ struct order {
     __u32 device;
     __be32 spi;              /* what `arrive` knows the packets by */
     __u32 learns;            /* whether `arrive` notes the tuples of what it counts */
+    __u64 made;
 };
 
 struct count {
@@ -98,6 +99,7 @@ int generate(struct xdp_md *ctx)
     if (!order || data + sizeof(order->headers) > end)
         return XDP_ABORTED;
     __u32 number = order->next;
+    order->made++;
     order->next = number + 1 < order->flows ? number + 1 : 0;
     struct tuple *tuple = bpf_map_lookup_elem(&tuples, &number);
     if (!tuple)
@@ -140,7 +142,7 @@ int arrive(struct xdp_md *ctx)
     if (!count)
         return XDP_ABORTED;
     count->packets++;
-    count->bytes += end - data;
+    count->bytes += bpf_ntohs(ip->tot_len);
     if (order->learns) {
         struct tuple *answer = bpf_map_lookup_elem(&answers, &number);
         if (answer)

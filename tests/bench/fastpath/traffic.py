@@ -1,71 +1,47 @@
-"""Packets of many flows, made and counted in the kernel: how many of them a forwarder passes on, and for how much CPU."""
+"""Packets of many flows, made and counted in the kernel: how many a forwarder passes on, and for how much CPU."""
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from enum import Enum
-from ipaddress import IPv4Address
+from functools import partial
 from pathlib import Path
-from random import Random
 from struct import Struct
 
 from engine.fastpath.bpf import Map, Object, Program, XdpMode
 
 from ..processes import FORWARDER_CORE
-from ..testbed import FIRST_CLIENT
-from .network import Device, Network, enter, inside
+from .flows import TUPLE, Direction, Flows
+from .namespaces import inside, working
+from .network import Device, Network
 
 SOURCE = Path(__file__).with_name("traffic.bpf.c")
-NAT_T_PORT = 4500
-SPI = 0xD0D0D0D0
-TUPLE = Struct("=4s4s2s2sI")
-_ORDER = Struct("=56sIIII4sI")
+INCLUDE = "/usr/include/x86_64-linux-gnu"
+SPI = (0xD0D0D0D0).to_bytes(4, "big")
+BATCH = 32
+"""Packets that are made before anyone else has a turn: so many fit into a socket's buffer as it comes."""
+LEARNED_WITHIN_S = 60
+
+_HEADERS_BYTES = 56
+_ORDER = Struct("=56sIIII4sIQ")
+_MADE = Struct("=80xQ")
 _COUNT = Struct("=QQ")
 _FIRST = bytes(4)
 _ENDLESS = (1 << 31) - 1
-_LEAST_SHARE_ARRIVED = 0.99
-HEADERS_BYTES = 14 + 20 + 8
-
-
-class Direction(Enum):
-    """Which way packets go."""
-
-    TO_SERVER = "client to server"
-    TO_CLIENT = "server to client"
 
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """What arrived within a time, and the nanoseconds of CPU that all work on the core took meanwhile."""
+    """What was made and arrived within a time, and the nanoseconds of CPU that it took, that of making it included."""
 
-    packets: int
+    made: int
+    arrived: int
     seconds: float
     cpu_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Flows:
-    """The tuples of as many flows, as the packets of one direction have them where they are made."""
-
-    count: int
-    packed: bytes
-
-
-def client_flows(count: int, destination: str) -> Flows:
-    """The first clients' flows to an address; neighbours in the order of making are none in address."""
-    first = int(IPv4Address(FIRST_CLIENT))
-    numbers = list(range(count))
-    Random(count).shuffle(numbers)
-    to, port = IPv4Address(destination).packed, NAT_T_PORT.to_bytes(2, "big")
-    packed = b"".join(TUPLE.pack((first + n).to_bytes(4, "big"), to, port, port, 0) for n in numbers)
-    return Flows(count, packed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +50,7 @@ class Traffic:
 
     network: Network
     generate: Program
+    arrive: Program
     redirect: Program
     orders: Map
     tuples: Map
@@ -82,26 +59,26 @@ class Traffic:
     ways: Map
 
     def measure(
-        self, direction: Direction, flows: Flows, size_bytes: int, *, warm_up_s: float, duration_s: float, also: int = 0
+        self, direction: Direction, flows: Flows, size_bytes: int, *, warm_up_s: float, duration_s: float, pid: int = 0
     ) -> Passed:
-        """Send as fast as the core can; `also` is a process whose CPU time counts too."""
-        with self._sending(direction, flows, size_bytes, learns=False) as sender:
-            processes = [pid for pid in (sender, also, _softirq_thread()) if pid]
+        """Send as fast as the core can; the CPU time of a process counts too."""
+        with self._sending(direction, flows, size_bytes) as sender:
+            processes = [process for process in (sender, _softirq_thread(), pid) if process]
             time.sleep(warm_up_s)
-            before_ns, before, start_s = _cpu_ns(processes), self._arrived(), time.monotonic()
+            start_s, (made, arrived), cpu_ns = time.monotonic(), self._counted(), _cpu_ns(processes)
             time.sleep(duration_s)
-            passed = self._arrived() - before
-            return Passed(passed, time.monotonic() - start_s, _cpu_ns(processes) - before_ns)
+            end_s, (made_by_end, arrived_by_end), cpu_ns_by_end = time.monotonic(), self._counted(), _cpu_ns(processes)
+            return Passed(made_by_end - made, arrived_by_end - arrived, end_s - start_s, cpu_ns_by_end - cpu_ns)
 
-    def learn(self, flows: Flows, timeout_s: float = 60) -> Flows:
-        """Send until every flow's packets have arrived at a server: the flows of what servers answer.
+    def learn(self, flows: Flows) -> Flows:
+        """Send until every flow's packets have arrived at a server; the flows that servers answer in.
 
-        Raises RuntimeError when some do not arrive.
+        Raises RuntimeError when some do not arrive in time.
         """
         size = flows.count * TUPLE.size
+        deadline_s = time.monotonic() + LEARNED_WITHIN_S
         with self.answers.mmap() as answers:
             answers[:size] = bytes(size)
-            deadline_s = time.monotonic() + timeout_s
             with self._sending(Direction.TO_SERVER, flows, 200, learns=True):
                 while missing := sum(not any(answers[at : at + 4]) for at in range(0, size, TUPLE.size)):
                     if time.monotonic() > deadline_s:
@@ -109,101 +86,91 @@ class Traffic:
                     time.sleep(0.2)
             return Flows(flows.count, answers[:size])
 
-    @contextmanager
-    def redirecting(self) -> Iterator[None]:
+    def redirecting(self) -> AbstractContextManager[None]:
         """Have the balancer's devices send everything on, whatever it is."""
+        return self._attached_to_balancer(self.redirect)
+
+    def dropping(self) -> AbstractContextManager[None]:
+        """Count and drop at the balancer's devices already."""
+        return self._attached_to_balancer(self.arrive)
+
+    @contextmanager
+    def _attached_to_balancer(self, program: Program) -> Iterator[None]:
         network = self.network
-        with ExitStack() as stack, inside(network.bed.balancer):
-            for device in (network.clients_side, network.servers_side):
-                stack.callback(self.redirect.attach_xdp(device.index, XdpMode.NATIVE).close)
+        with ExitStack() as stack:
+            with inside(network.bed.balancer):
+                for device in (network.clients_side, network.servers_side):
+                    stack.callback(program.attach_xdp(device.index, XdpMode.NATIVE).close)
             yield
 
-    def _arrived(self) -> int:
-        return sum(_COUNT.unpack(count)[0] for count in self.arrived.lookup_each_cpu(_FIRST))
+    def _counted(self) -> tuple[int, int]:
+        """How many packets were made since the order was given, and how many have ever arrived."""
+        with self.orders.mmap() as orders:
+            (made,) = _MADE.unpack_from(orders)
+        return made, sum(_COUNT.unpack(count)[0] for count in self.arrived.lookup_each_cpu(_FIRST))
 
     @contextmanager
-    def _sending(self, direction: Direction, flows: Flows, size_bytes: int, *, learns: bool) -> Iterator[int]:
+    def _sending(self, direction: Direction, flows: Flows, size_bytes: int, *, learns: bool = False) -> Iterator[int]:
         network = self.network
-        if direction is Direction.TO_SERVER:
-            namespace, own, next_hop, out = (
-                network.bed.client,
-                network.client,
-                network.clients_side,
-                network.servers_side,
-            )
-        else:
-            namespace, own, next_hop, out = (
-                network.bed.server,
-                network.server,
-                network.servers_side,
-                network.clients_side,
-            )
+        match direction:
+            case Direction.TO_SERVER:
+                namespace, own = network.bed.client, network.client
+                entry, exit_ = network.clients_side, network.servers_side
+            case Direction.TO_CLIENT:
+                namespace, own = network.bed.server, network.server
+                entry, exit_ = network.servers_side, network.clients_side
         with inside(network.bed.balancer):
-            self.ways.update(_FIRST, out.index.to_bytes(4, "little"))
-        frame, checksum_part = _frame(own, next_hop, size_bytes)
-        order = _ORDER.pack(frame[:56], checksum_part, flows.count, 0, own.index, SPI.to_bytes(4, "big"), learns)
+            self.ways.update(_FIRST, exit_.index.to_bytes(4, "little"))
+        frame, checksum_part = _frame(own, entry, size_bytes)
+        order = _ORDER.pack(frame[:_HEADERS_BYTES], checksum_part, flows.count, 0, own.index, SPI, learns, 0)
         with self.orders.mmap() as orders, self.tuples.mmap() as tuples:
             tuples[: len(flows.packed)] = flows.packed
             orders[: len(order)] = order
-        child = os.fork()
-        if not child:
-            self._send_forever(namespace, frame, own)
-        try:
-            yield child
-        finally:
-            os.kill(child, signal.SIGTERM)
-            os.waitpid(child, 0)
-
-    def _send_forever(self, namespace: str, frame: bytes, device: Device) -> None:
-        try:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            enter(namespace)
-            os.sched_setaffinity(0, {FORWARDER_CORE})
-            # Whoever else has work to do for these packets goes first: nothing is made that would only be dropped.
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-            self.generate.run_live(frame, repeat=_ENDLESS, ingress_ifindex=device.index, batch_size=BATCH)
-        finally:
-            os._exit(1)
-
-
-BATCH = 32
+        send = partial(self.generate.run_live, frame, repeat=_ENDLESS, ingress_ifindex=own.index, batch_size=BATCH)
+        with working(namespace, FORWARDER_CORE, send) as sender:
+            yield sender
 
 
 @contextmanager
 def traffic(network: Network) -> Iterator[Traffic]:
     """Build and load the programs, and count what arrives at both ends."""
-    program = network.bed.directory / "traffic.bpf.o"
-    include = "/usr/include/x86_64-linux-gnu"
-    command = ["clang", "-O2", "-g", "-target", "bpf", "-mcpu=v3", "-I", include, "-c", str(SOURCE), "-o", str(program)]
+    built = network.bed.directory / "traffic.bpf.o"
+    command = ["clang", "-O2", "-g", "-target", "bpf", "-mcpu=v3", "-I", INCLUDE, "-c", str(SOURCE), "-o", str(built)]
     subprocess.run(command, check=True)
-    loaded = Object.open(program)
-    with ExitStack() as stack:
-        stack.callback(loaded.close)
-        with inside(network.bed.balancer):
-            loaded.load()
-        arrive = loaded.program("arrive")
+    with ExitStack() as stack, Object.open(built) as loaded:
+        loaded.load()
+        made = Traffic(
+            network=network,
+            generate=loaded.program("generate"),
+            arrive=loaded.program("arrive"),
+            redirect=loaded.program("redirect"),
+            orders=loaded.map("orders"),
+            tuples=loaded.map("tuples"),
+            answers=loaded.map("answers"),
+            arrived=loaded.map("arrived"),
+            ways=loaded.map("ways"),
+        )
         for namespace, device in ((network.bed.client, network.client), (network.bed.server, network.server)):
             with inside(namespace):
-                stack.callback(arrive.attach_xdp(device.index, XdpMode.NATIVE).close)
-        maps = (loaded.map(name) for name in ("orders", "tuples", "answers", "arrived", "ways"))
-        yield Traffic(network, loaded.program("generate"), loaded.program("redirect"), *maps)
+                stack.callback(made.arrive.attach_xdp(device.index, XdpMode.NATIVE).close)
+        yield made
 
 
-def _frame(own: Device, next_hop: Device, size_bytes: int) -> tuple[bytes, int]:
-    """A frame without addresses, and what its IP header sums up to."""
-    link = bytes.fromhex((next_hop.mac + own.mac).replace(":", "")) + b"\x08\x00"
+def _frame(own: Device, entry: Device, size_bytes: int) -> tuple[bytes, int]:
+    """A frame without IP addresses and ports, and what its IP header sums up to."""
+    link = bytes.fromhex((entry.mac + own.mac).replace(":", "")) + b"\x08\x00"
     ip = Struct(">BBHHHBBHII").pack(0x45, 0, 28 + size_bytes, 0, 0x4000, 64, socket.IPPROTO_UDP, 0, 0, 0)
     udp = Struct(">HHHH").pack(0, 0, 8 + size_bytes, 0)
-    frame = link + ip + udp + SPI.to_bytes(4, "big") + bytes(size_bytes - 4)
+    frame = link + ip + udp + SPI + bytes(size_bytes - len(SPI))
     return frame, sum(Struct("=10H").unpack(ip))
 
 
 def _cpu_ns(processes: list[int]) -> int:
-    return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in processes)
+    return sum(int(Path(f"/proc/{process}/schedstat").read_text().split()[0]) for process in processes)
 
 
 def _softirq_thread() -> int:
-    for process in Path("/proc").glob("[0-9]*/comm"):
-        if process.read_text() == f"ksoftirqd/{FORWARDER_CORE}\n":
-            return int(process.parent.name)
-    raise RuntimeError(f"no ksoftirqd/{FORWARDER_CORE}")
+    for name in Path("/proc").glob("[0-9]*/comm"):
+        if name.read_text() == f"ksoftirqd/{FORWARDER_CORE}\n":
+            return int(name.parent.name)
+    raise RuntimeError(f"this machine has no ksoftirqd/{FORWARDER_CORE}")

@@ -1,4 +1,4 @@
-"""ikeconsole's headless engine: every packet through trio, the kernel fast path off."""
+"""ikeconsole's headless engine: every packet through trio, or established tunnels in the kernel."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ CONFIGURATION = """\
 [engine]
 control_socket = "{directory}/control.sock"
 state_dir = "{directory}"
-fast_path = "off"
+fast_path = "{fast_path}"
 
 [[service]]
 name = "bench"
 address = "{service}"
-source = "snat"
-snat_addresses = ["{first_source}-{last_source}"]
+{source}
 scheduler = "source-hash"
 persistence = "source-address"
 
@@ -36,6 +35,8 @@ persistence = "source-address"
 type = "none"
 {real_servers}"""
 
+SLOW_SOURCE = f'source = "snat"\nsnat_addresses = ["{SNAT_ADDRESSES[0]}-{SNAT_ADDRESSES[-1]}"]'
+FAST_SOURCE = 'source = "transparent"'
 REAL_SERVER = """
 [[service.real_server]]
 name = "server-{number}"
@@ -73,8 +74,8 @@ class Profiled:
         return _engine(bed, "-m", "cProfile", "-o", str(self.output.absolute()))
 
 
-def write_configuration(bed: Testbed) -> Path:
-    """Write the configuration into a directory of its own."""
+def write_configuration(bed: Testbed, *, fast: bool = False) -> Path:
+    """Write the configuration into a directory of its own; fast is transparent and in the kernel."""
     directory = Path(tempfile.mkdtemp(prefix="ours-", dir=bed.directory))
     configuration = directory / "config.toml"
     servers = (REAL_SERVER.format(number=n, address=address) for n, address in enumerate(REAL_SERVERS, 1))
@@ -82,8 +83,8 @@ def write_configuration(bed: Testbed) -> Path:
         CONFIGURATION.format(
             directory=directory,
             service=SERVICE_ADDRESS,
-            first_source=SNAT_ADDRESSES[0],
-            last_source=SNAT_ADDRESSES[-1],
+            fast_path="native" if fast else "off",
+            source=FAST_SOURCE if fast else SLOW_SOURCE,
             real_servers="".join(servers),
         )
     )

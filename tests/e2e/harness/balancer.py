@@ -13,6 +13,7 @@ import msgspec
 import tomli_w
 
 from engine.control.records import EngineStatus, ServerStatus, ServiceStatus, SessionPage, SessionRow
+from harness.kernel_flows import KernelFlow, kernel_flows
 from harness.namespaces import CommandFailed, end, run
 from harness.plan import Family
 from harness.topology import Node, Topology
@@ -80,11 +81,14 @@ class Balancer:
         engine = {"control_socket": str(self._socket), "state_dir": str(self._state_dir)}
         self._config_path.write_text(tomli_w.dumps({**config, "engine": engine | config.get("engine", {})}))
 
-    def start(self) -> None:
-        """Start the engine with what is on disk, and wait until every server is up."""
+    def start(self, *under: str) -> None:
+        """Start the engine with what is on disk, and wait until every server is up.
+
+        `under`: a command that starts another, such as `setpriv` with its options.
+        """
         assert not self.running
         self._process = self.node.namespace.spawn(
-            *PROGRAM, "engine", "-c", str(self._config_path), log=self.log, cwd=TREE
+            *under, *PROGRAM, "engine", "-c", str(self._config_path), log=self.log, cwd=TREE
         )
         try:
             eventually(self._all_up, f"the engine answers, and its servers are up (see {self.log})", timeout_s=20)
@@ -105,6 +109,11 @@ class Balancer:
         crashed = process.poll() is not None
         assert not crashed, f"the engine ended by itself: {self.log.read_text()[-3000:]}"
         return end(process, number)
+
+    def kernel_flows(self) -> list[KernelFlow]:
+        """What the engine's XDP program forwards, as the kernel has it."""
+        assert self._process
+        return kernel_flows(self._process.pid)
 
     @property
     def running(self) -> bool:

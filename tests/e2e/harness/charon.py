@@ -25,6 +25,7 @@ charon-systemd {{
   load = {plugins}
   threads = 16
   half_open_timeout = 5
+  keep_alive = 1s
   retransmit_timeout = 0.5
   retransmit_base = 1.5
   retransmit_tries = 4

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,9 @@ MARK = "ikee2e"
 
 TIMEOUT_S = 30
 """No command of the harness takes longer, unless it hangs."""
+
+_CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class CommandFailed(Exception):
@@ -69,6 +74,16 @@ class Namespace:
                 cwd=cwd,
             )
 
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Have this thread inside: sockets that it makes belong here."""
+        with Path("/proc/thread-self/ns/net").open() as home, Path("/run/netns", self.name).open() as inside:
+            _enter(inside.fileno())
+            try:
+                yield
+            finally:
+                _enter(home.fileno())
+
     def destroy(self) -> None:
         """Kill what runs inside, then remove the namespace."""
         for pid in run(["ip", "netns", "pids", self.name], check=False).split():
@@ -77,6 +92,11 @@ class Namespace:
             except ProcessLookupError:
                 continue
         run(["ip", "netns", "delete", self.name], check=False)
+
+
+def _enter(file: int) -> None:
+    if _libc.setns(file, _CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def existing(prefix: str) -> list[Namespace]:

@@ -28,6 +28,7 @@ table inet witness {
     udp dport 500 add @ike_spis { @th,64,64 }
     udp dport 4500 @th,64,32 0 add @ike_spis { @th,96,64 }
     udp dport 4500 @th,64,32 != 0 add @esp_spis { @th,64,32 }
+    udp sport 4500 @th,64,32 != 0 add @esp_spis { @th,64,32 }
     udp dport { 500, 4500 } ip saddr != 0.0.0.0 add @peers_v4 { ip saddr . udp sport }
     udp dport { 500, 4500 } ip6 saddr != :: add @peers_v6 { ip6 saddr . udp sport }
   }

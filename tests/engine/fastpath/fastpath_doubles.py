@@ -1,62 +1,41 @@
-"""The kernel's maps as dictionaries, and an engine's session table over them."""
+"""The kernel's tables as plain memory, and an engine's session table over them."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from struct import Struct
 
-from engine.fastpath.layout import ACCOUNT, FLOW_V4, FLOW_V6, TOTAL, FlowLayout, tick_now
-from engine.fastpath.ledger import Ledger
+from engine.fastpath.flow_table import FlowTable
+from engine.fastpath.layout import (
+    FLOW_V4,
+    FLOW_V6,
+    PROBES,
+    STATE_AT,
+    TOTAL,
+    TRACK,
+    FlowLayout,
+    State,
+    tick_now,
+)
 from engine.fastpath.reconciler import Reconciler
 from engine.fastpath.totals import Totals
 from engine.sessions.flow import Flow
 
-_NUMBER = Struct("=I")
-
-
-class MapDouble:
-    """A hash map with room for so many elements."""
-
-    def __init__(self, layout: FlowLayout, room: int) -> None:
-        self.layout = layout
-        self.room = room
-        self.elements: dict[bytes, bytes] = {}
-
-    def lookup(self, key: bytes) -> bytes | None:
-        return self.elements.get(key)
-
-    def update_batch(self, keys: bytes, values: bytes, count: int) -> int:
-        assert (len(keys), len(values)) == (count * self.layout.key_bytes, count * self.layout.value_bytes)
-        for at in range(count):
-            key = keys[at * self.layout.key_bytes : (at + 1) * self.layout.key_bytes]
-            if key not in self.elements and len(self.elements) >= self.room:
-                return at
-            self.elements[key] = values[at * self.layout.value_bytes : (at + 1) * self.layout.value_bytes]
-        return count
-
-    def delete_batch(self, keys: bytes, count: int) -> int:
-        assert len(keys) == count * self.layout.key_bytes
-        each = [keys[at : at + self.layout.key_bytes] for at in range(0, len(keys), self.layout.key_bytes)]
-        return sum(self.elements.pop(key, None) is not None for key in each)
-
-    def read_slices(self, count: int) -> Iterator[tuple[memoryview, memoryview, int]]:
-        items = list(self.elements.items())
-        for at in range(0, len(items), count):
-            part = items[at : at + count]
-            keys, values = b"".join(key for key, _ in part), b"".join(value for _, value in part)
-            yield memoryview(keys), memoryview(values), len(part)
+SEEDS = 0x0123_4567_89AB_CDEF, 0xFEDC_BA98_7654_3211
 
 
 class KernelDouble:
-    """The maps of the program, and what the engine keeps of them."""
+    """What the program sees, and what the engine keeps of it."""
 
-    def __init__(self, room: int = 1_000_000) -> None:
-        self.maps = {layout: MapDouble(layout, room) for layout in (FLOW_V4, FLOW_V6)}
+    def __init__(self, slots: int = 64) -> None:
+        self.now_s = 0.0
+        self.memory: dict[FlowLayout, bytearray] = {}
+        self.tables: dict[FlowLayout, FlowTable] = {}
+        for layout in (FLOW_V4, FLOW_V6):
+            memory = self.memory[layout] = bytearray((slots + PROBES) * layout.flow_bytes)
+            self.tables[layout] = FlowTable(layout, memoryview(memory), slots, SEEDS, lambda: self.now_s)
         self.totals = defaultdict[int, list[bytes]](lambda: [bytes(TOTAL.size), bytes(TOTAL.size)])
-        self.ledger = Ledger()
         self.servers = Totals(self.totals.__getitem__)
-        self.reconciler = Reconciler(self.maps, self.ledger, self.servers)
+        self.reconciler = Reconciler(self.tables, self.servers)
 
     def offer(self, flow: Flow) -> None:
         self.reconciler.offer(flow)
@@ -68,25 +47,37 @@ class KernelDouble:
         self.settle(now_s)
 
     def settle(self, now_s: float) -> None:
+        """Let the reconciler finish; slots that were left have cooled down by then."""
+        self.now_s += 1
         while self.reconciler.step(now_s):
             pass
 
     def tuples(self) -> dict[bytes, bytes]:
-        """What every tuple in the kernel becomes."""
+        """What every tuple becomes that the program finds."""
         return {
-            key: value[-_NUMBER.size - layout.key_bytes : -_NUMBER.size]
-            for layout, kept in self.maps.items()
-            for key, value in kept.elements.items()
+            record[: layout.tuple_bytes]: record[layout.tuple_bytes : 2 * layout.tuple_bytes]
+            for layout in self.memory
+            for _, record in self._live(layout)
         }
 
-    def forward(self, key: bytes, size_bytes: int, *, age_ticks: int = 0) -> None:
-        """Do what the program does with one packet of a flow, on the second CPU."""
-        kept = next(kept for kept in self.maps.values() if key in kept.elements)
-        value = kept.elements[key]
-        passed, packets, _, spi, total = ACCOUNT.unpack_from(value)
-        last_used = (tick_now() - age_ticks) & 0xFFFFFFFF
-        account = ACCOUNT.pack(passed + size_bytes, (packets + 1) & 0xFFFFFFFF, last_used, spi, total)
-        kept.elements[key] = account + value[ACCOUNT.size :]
-        before, second = self.totals[total]
-        so_far = TOTAL.unpack(second)
-        self.totals[total] = [before, TOTAL.pack(so_far[0] + 1, so_far[1] + size_bytes)]
+    def forward(self, comes: bytes, size_bytes: int, *, age_ticks: int = 0, packets: int = 1) -> None:
+        """Do what the program does with packets of a flow, on the second CPU."""
+        for layout, memory in self.memory.items():
+            for slot, record in self._live(layout):
+                if record.startswith(comes) and len(comes) == layout.tuple_bytes:
+                    at = slot * layout.flow_bytes + layout.track_at
+                    *start, total, _, counted, spi, passed = TRACK.unpack_from(memory, at)
+                    used = (tick_now() - age_ticks) & 0xFFFF
+                    counted = (counted + packets) & 0xFFFFFFFF
+                    TRACK.pack_into(memory, at, *start, total, used, counted, spi, passed + size_bytes)
+                    first, second = self.totals[total]
+                    so_far = TOTAL.unpack(second)
+                    self.totals[total] = [first, TOTAL.pack(so_far[0] + packets, so_far[1] + size_bytes)]
+                    return
+        raise AssertionError("the program does not find this tuple")
+
+    def _live(self, layout: FlowLayout) -> list[tuple[int, bytes]]:
+        memory = self.memory[layout]
+        slots = range(len(memory) // layout.flow_bytes)
+        records = ((slot, bytes(memory[slot * layout.flow_bytes : (slot + 1) * layout.flow_bytes])) for slot in slots)
+        return [(slot, record) for slot, record in records if record[layout.track_at + STATE_AT] == State.LIVE]

@@ -8,10 +8,11 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field, replace
-from enum import IntEnum
+from dataclasses import astuple, dataclass, field, replace
+from enum import IntEnum, StrEnum
 from ipaddress import ip_address
 from pathlib import Path
+from unittest.mock import patch
 
 from bpf_objects import ip, private_network
 from scapy.layers.inet import IP, UDP
@@ -19,13 +20,15 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
-from engine.fastpath.bpf import XdpMode
-from engine.fastpath.layout import ACCOUNT, FLOW_V4, FLOW_V6, HOP, TOTAL, FlowLayout, Reason, flow_value, tick_now
+from engine.fastpath import flow_table
+from engine.fastpath.layout import FLOW_V4, FLOW_V6, TOTAL, TRACK, FlowLayout, Reason, tick_now
+from engine.fastpath.links import XdpMode
 from engine.fastpath.program import ForwardingProgram
 
-MAX_SESSIONS = 64
-LONG_AGO_TICKS = 1_000_000
-NUMBER = 77
+MAX_SESSIONS = 4096
+LONG_AGO_TICKS = 10_000
+TICKS_MASK = 0xFFFF
+HOPS_LEFT = 64
 TOTAL_PLACE = 5
 
 ESP = bytes.fromhex("c0ffee01 00000001") + bytes(range(64))
@@ -91,6 +94,22 @@ CLIENT = replace(ROUTER, v4="203.0.113.7", v6="2001:db8:c::7")
 VIP = replace(ROUTER, v4="198.51.100.10", v6="2001:db8:1::10")
 
 
+SNAT = replace(SERVER, v4=LAN.v4, v6=LAN.v6)
+"""The balancer itself, as real servers of a snat service see it."""
+
+CLIENT_PORT, SNAT_PORT, NAT_T_PORT = 40123, 61001, 4500
+
+
+class Family(StrEnum):
+    """IPv4 or IPv6."""
+
+    V4 = "v4"
+    V6 = "v6"
+
+    def of(self, host: Host) -> str:
+        return host.v4 if self is Family.V4 else host.v6
+
+
 @dataclass(frozen=True, slots=True)
 class Ends:
     """A UDP 5-tuple."""
@@ -109,11 +128,6 @@ class Ends:
         """As the maps have it."""
         addresses = ip_address(self.source).packed + ip_address(self.destination).packed
         return addresses + self.source_port.to_bytes(2, "big") + self.destination_port.to_bytes(2, "big")
-
-    @property
-    def back(self) -> Ends:
-        """The other direction."""
-        return Ends(self.destination, self.destination_port, self.source, self.source_port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +154,7 @@ def packet(
     ends: Ends,
     payload: bytes = ESP,
     *,
-    hops_left: int = 64,
+    hops_left: int = HOPS_LEFT,
     tos: int = 0,
     label: int = 0,
     flags: int = 0,
@@ -156,6 +170,40 @@ def packet(
         network = IP(src=ends.source, dst=ends.destination, ttl=hops_left, tos=tos, id=label, flags=flags)
     udp = UDP(sport=ends.source_port, dport=ends.destination_port, chksum=udp_checksum)
     return ethernet / network / udp / Raw(payload)
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """What packets of one direction of a flow are, and what they become."""
+
+    before: Ends
+    after: Ends
+    came_from: Host
+    goes_to: Host
+
+    def frame(self, payload: bytes = ESP, **fields: int | None) -> Packet:
+        """A packet as it comes in."""
+        return packet(arriving(self.came_from), self.before, payload, **fields)
+
+    def forwarded(self, payload: bytes = ESP, *, hops_left: int = HOPS_LEFT, **fields: int | None) -> Packet:
+        """What must become of `frame` with the same arguments."""
+        return packet(leaving(self.goes_to), self.after, payload, hops_left=hops_left - 1, **fields)
+
+
+def to_server(family: Family, server: Host = SERVER, client: Host = CLIENT, *, snat: bool = False) -> Direction:
+    """From a client to its real server."""
+    client_end = family.of(client), CLIENT_PORT
+    source = (family.of(SNAT), SNAT_PORT) if snat else client_end
+    before = Ends(*client_end, family.of(VIP), NAT_T_PORT)
+    return Direction(before, Ends(*source, family.of(server), NAT_T_PORT), client, server)
+
+
+def to_client(family: Family, server: Host = SERVER, client: Host = CLIENT, *, snat: bool = False) -> Direction:
+    """From a real server back to the client."""
+    client_end = family.of(client), CLIENT_PORT
+    source = (family.of(SNAT), SNAT_PORT) if snat else client_end
+    before = Ends(family.of(server), NAT_T_PORT, *source)
+    return Direction(before, Ends(family.of(VIP), NAT_T_PORT, *client_end), server, client)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,21 +227,20 @@ def passed_up(frame: bytes, reason: Reason) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class FlowState:
-    """One direction of a flow as the kernel has it."""
+    """One direction of a flow as the kernel has it: next hop and counters, in the order of `struct track`."""
 
-    size_bytes: int
-    packets: int
-    last_used: int
-    esp_spi: bytes
-    total: int
-    hop_destination: str
-    hop_source: str
+    hop_destination: bytes
+    hop_source: bytes
     epoch: int
-    port: int
     vlan: int
     mtu_bytes: int
-    rest: bytes
-    """What the program must leave alone."""
+    port: int
+    state: int
+    total: int
+    last_used: int
+    packets: int
+    esp_spi: bytes
+    size_bytes: int
 
 
 class World:
@@ -201,6 +248,8 @@ class World:
 
     def __init__(self, forwarding: ForwardingProgram) -> None:
         self.forwarding = forwarding
+        self._slots: dict[bytes, int] = {}
+        """Where in their tables the flows are, by tuple."""
         for device in DEVICES:
             if device.port is not None:
                 index = socket.if_nametoindex(device.name)
@@ -208,19 +257,35 @@ class World:
                 if device.vlan is None:
                     forwarding.set_port(device.port, index)
 
-    def install(self, before: Ends, after: Ends) -> None:
-        """Have the kernel forward one direction of a flow, long unused."""
-        value = flow_value(after.packed, NUMBER, TOTAL_PLACE, tick_now() - LONG_AGO_TICKS & 0xFFFFFFFF)
-        self.forwarding.flows[before.layout].update(before.packed, value)
+    def install(self, direction: Direction) -> Direction:
+        """Have the kernel forward one direction of a flow, new or as if new, and long unused."""
+        assert self.has_room_for(direction)
+        return direction
 
-    def flow(self, before: Ends) -> FlowState:
-        """A flow's direction that was installed."""
-        value = self.forwarding.flows[before.layout].lookup(before.packed)
-        assert value is not None
-        account = ACCOUNT.unpack_from(value)
-        destination, source, epoch, port, vlan, mtu_bytes, _ = HOP.unpack_from(value, ACCOUNT.size)
-        rest = value[ACCOUNT.size + HOP.size :]
-        return FlowState(*account, destination.hex(":"), source.hex(":"), epoch, port, vlan, mtu_bytes, rest)
+    def has_room_for(self, direction: Direction) -> bool:
+        """Install a direction, if its table has room where it would be looked for."""
+        self.remove(direction)
+        comes, becomes = direction.before.packed, direction.after.packed
+        slot = self._table(direction).insert(comes, becomes, TOTAL_PLACE, tick_now() - LONG_AGO_TICKS & TICKS_MASK)
+        if slot is not None:
+            self._slots[comes] = slot
+        return slot is not None
+
+    def remove(self, direction: Direction) -> None:
+        """Have the kernel forward a direction no longer, if it does."""
+        slot = self._slots.pop(direction.before.packed, None)
+        if slot is not None:
+            self._table(direction).remove(slot)
+
+    def flow(self, direction: Direction) -> FlowState:
+        """What the kernel has of a direction that was installed."""
+        return FlowState(*TRACK.unpack(self._track(direction)))
+
+    def set_hop(self, direction: Direction, *, mac: str, epoch: int) -> None:
+        """Have the next hop of a direction that has one be another, found at another time."""
+        track = self._track(direction)
+        changed = replace(self.flow(direction), hop_destination=bytes.fromhex(mac.replace(":", "")), epoch=epoch)
+        track[:] = TRACK.pack(*astuple(changed))
 
     def total(self) -> tuple[int, int]:
         """Packets and bytes of the real server to which all flows belong."""
@@ -236,18 +301,28 @@ class World:
         reasons.subtract(before)
         return Outcome(Verdict(run.verdict), run.data, {reason: count for reason, count in reasons.items() if count})
 
+    def _table(self, direction: Direction) -> flow_table.FlowTable:
+        return self.forwarding.flows[direction.before.layout]
+
+    def _track(self, direction: Direction) -> memoryview:
+        table, layout = self._table(direction), direction.before.layout
+        flow = self._slots[direction.before.packed] * layout.flow_bytes
+        return table._memory[flow + layout.track_at : flow + layout.flow_bytes]
+
 
 @contextmanager
-def world() -> Iterator[World]:
+def world(max_sessions: int = MAX_SESSIONS) -> Iterator[World]:
     """Build it all; it is gone when the block ends."""
     with ExitStack() as stack:
+        # Nobody else's packets are under way, so that slots can be used again at once.
+        stack.enter_context(patch.object(flow_table, "COOLING_S", 0.0))
         stack.enter_context(private_network())
         _build_network()
         # A veth device lets frames be run as its own while it has a program; this one's counters nobody reads.
         bystander = stack.enter_context(closing(ForwardingProgram(1)))
         for device in (WAN, LAN):
             stack.enter_context(bystander.program.attach_xdp(socket.if_nametoindex(device.name), XdpMode.NATIVE))
-        yield World(stack.enter_context(closing(ForwardingProgram(MAX_SESSIONS))))
+        yield World(stack.enter_context(closing(ForwardingProgram(max_sessions))))
 
 
 def set_forwarding(device: Device, *, on: bool) -> None:
@@ -271,7 +346,8 @@ def _build_network() -> None:
             ip(f"neighbour add {address} lladdr {host.mac} dev {host.device.name} nud permanent")
     for default, address in (("0.0.0.0/0", ROUTER.v4), ("::/0", ROUTER.v6)):
         ip(f"route add {default} via {address}")
+    # As for all that the kernel forwards, the MTU of a route counts only where it is locked.
     for network, gateway in (("10.9.0.0/16", NARROW_GATEWAY.v4), ("fd00:9::/32", NARROW_GATEWAY.v6)):
-        ip(f"route add {network} via {gateway} mtu {NARROW_MTU_BYTES}")
+        ip(f"route add {network} via {gateway} mtu lock {NARROW_MTU_BYTES}")
     for network in ("10.8.0.0/16", "fd00:8::/32"):
         ip(f"route add unreachable {network}")

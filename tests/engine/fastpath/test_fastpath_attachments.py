@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -12,7 +13,7 @@ from bpf_objects import FORWARD_SOURCE, ip, loaded, private_network
 from engine.config.schema import FastPath
 from engine.fastpath import attachments
 from engine.fastpath.attachments import Attachment, Attachments
-from engine.fastpath.bpf import Link, Program, XdpMode
+from engine.fastpath.bpf import BpfError, Link, Program, XdpMode
 from engine.fastpath.interfaces import Interface, list_interfaces
 
 NATIVE, GENERIC = XdpMode.NATIVE, XdpMode.GENERIC
@@ -32,6 +33,8 @@ class Network:
     program: Program
     links: list[Link] = field(default_factory=list)
     """What `attach_xdp` made."""
+    without_native: tuple[str, ...] = ()
+    """Devices whose drivers are said to have no native mode."""
 
     def __post_init__(self) -> None:
         for number in (0, 1):
@@ -42,6 +45,8 @@ class Network:
 
     def attach_xdp(self, ifindex: int, mode: XdpMode) -> Link:
         """Take the program's place, to see its links."""
+        if mode is NATIVE and ifindex in devices(*self.without_native):
+            raise BpfError("no native mode here", errno.EOPNOTSUPP)
         self.links.append(self.program.attach_xdp(ifindex, mode))
         return self.links[-1]
 
@@ -148,8 +153,19 @@ def test_native_again_when_the_unfit_device_is_no_longer_wanted(network: Network
     assert programs("in1") == [None]
 
 
-def test_a_driver_without_native_mode_runs_generic(network: Network) -> None:
-    """auto: a bridge has none, and takes no frames of native mode either; both are said."""
+def test_a_driver_without_native_mode_leaves_the_others_native(fit: Network) -> None:
+    """auto: it runs in generic mode and says why; as it takes redirected frames, no other device is slowed down."""
+    fit.without_native = ("in0",)
+    held = Attachments(fit, FastPath.AUTO)
+    made = held.follow(devices("in0", "in1"))
+    assert modes(made) == {"in0": GENERIC, "in1": NATIVE}
+    assert by_name(made)["in0"].reason == "in0 runs in generic mode, which is slower: no native mode here"
+    assert held.follow(devices("in0", "in1")) == made
+    assert len(fit.links) == 2
+
+
+def test_a_bridge_runs_generic(network: Network) -> None:
+    """auto: by itself it needs no other; that its driver has no native mode is said."""
     held = Attachments(network, FastPath.AUTO)
     (bridge,) = held.follow(devices("bridge"))
     assert (bridge.mode, bridge.egress) == (GENERIC, True)

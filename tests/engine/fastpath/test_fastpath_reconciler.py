@@ -10,8 +10,7 @@ from sessions.session_world import KEEPALIVE, NAT_T, World, at, auth, auth_answe
 
 from engine.config.schema import Source
 from engine.fastpath.entries import entries
-from engine.fastpath.layout import FLOW_V4, TICK_S
-from engine.fastpath.sweep import sweep
+from engine.fastpath.layout import PROBES, TICK_S
 from engine.sessions.flow import Flow, Port
 from engine.sessions.query import path
 from engine.sessions.session import Session
@@ -83,11 +82,11 @@ def test_half_open_sessions_and_flows_of_one_direction_stay_on_the_slow_path() -
 def test_a_new_half_open_session_on_its_flow_does_not_take_a_tunnel_off_the_fast_path() -> None:
     kernel = KernelDouble()
     here = world(kernel)
-    session = here.connect("198.51.100.7", 1)
+    here.connect("198.51.100.7", 1)
     kernel.settle(here.now_s)
     here.client_sends(at("198.51.100.7", 4500), NAT_T, bytes(4) + init(2))
     kernel.settle(here.now_s)
-    assert nat_t_flow(session).fast_number >= 0
+    assert len(kernel.reconciler) == 1
     assert len(kernel.tuples()) == 2
 
 
@@ -116,12 +115,11 @@ def test_what_the_kernel_forwards_counts_for_flow_session_and_server_and_keeps_t
     here.later(200)
     kernel.forward(CLIENT + SERVICE + PORT + PORT, 1_000)
     kernel.forward(CLIENT + SERVICE + PORT + PORT, 200, age_ticks=round(100 / TICK_S))
-    for _ in sweep(kernel.maps, kernel.ledger, here.now_s):
-        pass
+    assert sum(kernel.reconciler.credit_all(here.now_s)) == 1
     assert kernel.servers.collect(here.service.servers.values()) == 2
     after = flow.packets_in, flow.bytes_in, flow.packets_out, server.packets_in, server.bytes_in
     assert [new - old for new, old in zip(after, before, strict=True)] == [2, 1_200, 0, 2, 1_200]
-    assert abs(here.now_s - 100 - flow.last_in_s) < 0.1, "the last packet passed a hundred seconds ago"
+    assert abs(here.now_s - 100 - flow.last_in_s) < 0.3, "the last packet passed a hundred seconds ago"
     assert (path(session), server.fast_flows) == ("fast", 1)
     here.later(150)
     assert session.flows, "350 seconds after the slow path saw it, 250 after the kernel did: not idle for 300"
@@ -149,8 +147,7 @@ def test_counters_that_wrap_and_flows_that_end_lose_nothing() -> None:
     kernel.settle(here.now_s)
     flow = nat_t_flow(session)
     key = CLIENT + SERVICE + PORT + PORT
-    value = kernel.maps[FLOW_V4].elements[key]
-    kernel.maps[FLOW_V4].elements[key] = value[:8] + (0xFFFFFFFE).to_bytes(4, "little") + value[12:]
+    kernel.forward(key, 0, packets=0xFFFFFFFE)
     kernel.reconciler.refresh(flow, here.now_s)
     counted = session.ended_packets_in + sum(flow.packets_in for flow in session.flows)
     for _ in range(5):
@@ -160,17 +157,20 @@ def test_counters_that_wrap_and_flows_that_end_lose_nothing() -> None:
     assert session.ended_packets_in + flow.packets_in == counted + 5
 
 
-def test_a_full_map_leaves_the_rest_on_the_slow_path_and_takes_them_when_there_is_room() -> None:
-    kernel = KernelDouble(room=5)
+def test_a_full_table_leaves_the_rest_on_the_slow_path_and_takes_them_when_there_is_room() -> None:
+    kernel = KernelDouble(slots=1)
     here = world(kernel)
-    sessions = [here.connect(f"198.51.100.{number}", number) for number in (1, 2, 3)]
+    fitting = PROBES // 2
+    sessions = [here.connect(f"198.51.100.{number}", number) for number in range(1, fitting + 2)]
     kernel.settle(here.now_s)
-    assert len(kernel.tuples()) == 4, "half a flow is none"
+    assert len(kernel.tuples()) == PROBES
     assert kernel.reconciler.refused["no-room"] == 1
+    assert len(kernel.reconciler) == fitting
     here.table.close(sessions[0])
+    kernel.settle(here.now_s)
     kernel.reconciler.look_at_waiting()
     kernel.settle(here.now_s)
-    assert [nat_t_flow(session).fast_number >= 0 for session in sessions[1:]] == [True, True]
+    assert len(kernel.reconciler) == fitting
 
 
 def test_a_client_of_two_services_at_one_server_cannot_be_told_apart_by_the_kernel() -> None:
@@ -180,7 +180,8 @@ def test_a_client_of_two_services_at_one_server_cannot_be_told_apart_by_the_kern
     kernel.settle(here.now_s)
     session = other.connect("198.51.100.7", 1)
     kernel.settle(other.now_s)
-    assert nat_t_flow(session).fast_number == -1
+    assert len(kernel.reconciler) == 1
+    assert not nat_t_flow(session).fast
     assert kernel.reconciler.refused["ambiguous"] >= 1
 
 
@@ -189,7 +190,7 @@ class Churn(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.kernel = KernelDouble(room=12)
+        self.kernel = KernelDouble(slots=4)
         self.world = world(self.kernel, source=Source.SNAT)
         self.spi = 0
 
@@ -228,30 +229,26 @@ class Churn(RuleBasedStateMachine):
 
     @rule()
     def step(self) -> None:
+        self.kernel.now_s += 1
         self.kernel.reconciler.look_at_waiting()
         self.kernel.reconciler.step(self.world.now_s)
 
     @invariant()
-    def the_kernel_has_what_the_ledger_says(self) -> None:
-        held = [flow for flow in self.kernel.ledger.flows if flow is not None]
-        assert len(self.kernel.tuples()) == 2 * len(held)
-        assert len(self.kernel.ledger) == len(held)
+    def whole_flows_are_counted_once(self) -> None:
+        assert len(self.kernel.tuples()) == 2 * len(self.kernel.reconciler)
         for server in self.world.service.servers.values():
-            assert server.fast_flows == sum(flow.fast for flow in held if flow.server is server)
+            flows = self.world.service.flows[NAT_T].values()
+            assert server.fast_flows == sum(flow.fast for flow in flows if flow.server is server)
 
     @invariant()
     def once_settled_it_is_what_the_session_table_wants(self) -> None:
         if self.kernel.reconciler.behind:
             return
-        alive = set(self.world.service.flows[NAT_T].values())
-        tuples = self.kernel.tuples()
-        for flow in self.kernel.ledger.flows:
-            if flow is None:
-                continue
-            assert flow in alive
-            wanted = entries(flow)
-            assert wanted is not None
-            assert (tuples[wanted.from_client], tuples[wanted.from_server]) == (wanted.to_server, wanted.to_client)
+        allowed = {}
+        for flow in self.world.service.flows[NAT_T].values():
+            if flow.source is not None and (wanted := entries(flow)):
+                allowed[wanted.from_client], allowed[wanted.from_server] = wanted.to_server, wanted.to_client
+        assert self.kernel.tuples().items() <= allowed.items()
 
 
 Churn.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

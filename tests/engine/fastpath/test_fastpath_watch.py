@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 from bpf_objects import ip, private_network, require_bpf
+from trio.testing import wait_all_tasks_blocked
 
 from engine.fastpath.interfaces import list_interfaces
 from engine.fastpath.neighbours import MOST_AT_ONCE
@@ -91,7 +92,7 @@ async def test_forwarding_switched_on_is_told(family: str) -> None:
     """The program forwards nothing without it, so it counts as a change of the device."""
     with NetlinkWatch() as watch:
         await settle(watch)
-        switch_forwarding_on(family)
+        write_forwarding(family, "1")
         assert await told(watch) == ALL
 
 
@@ -114,23 +115,26 @@ async def test_a_neighbour_is_news_only_with_another_mac_address() -> None:
 
 @pytest.mark.usefixtures("pair")
 @pytest.mark.trio
-async def test_hosts_that_do_not_exist_are_no_news() -> None:
-    """Packets to every address of a link, as a scan sends them, have no flow looked up again."""
-    with NetlinkWatch() as watch:
-        await settle(watch)
-        for host in range(20, 30):
-            ip(f"neighbour add 192.0.2.{host} dev left nud failed")
-        assert await is_silent(watch)
-
-
-@pytest.mark.usefixtures("pair")
-@pytest.mark.trio
 async def test_a_burst_is_told_once() -> None:
     """A hundred routes are one change."""
     with NetlinkWatch() as watch:
         await settle(watch)
         batch("route", *(f"10.{number}.0.0/16 via 192.0.2.9" for number in range(100)))
         assert await told(watch) == WAYS
+        assert await is_silent(watch)
+
+
+@pytest.mark.usefixtures("pair")
+@pytest.mark.trio
+async def test_what_follows_at_once_is_told_together() -> None:
+    """A device that flaps does not have everything looked at twice."""
+    with NetlinkWatch() as watch:
+        await settle(watch)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(told, watch)
+            for setting in ("1", "0"):
+                await wait_all_tasks_blocked()
+                write_forwarding("ipv4", setting)
         assert await is_silent(watch)
 
 
@@ -181,9 +185,9 @@ def test_a_big_link_is_verified_in_parts() -> None:
     assert states("left") == {"REACHABLE": 1, "DELAY": count}
 
 
-def switch_forwarding_on(family: str) -> None:
-    """Have packets that come in by the left device forwarded."""
-    Path(f"/proc/sys/net/{family}/conf/left/forwarding").write_text("1")
+def write_forwarding(family: str, setting: str) -> None:
+    """Whether packets that come in by the left device are forwarded."""
+    Path(f"/proc/sys/net/{family}/conf/left/forwarding").write_text(setting)
 
 
 def batch(what: str, *those: str, suffix: str = "") -> None:

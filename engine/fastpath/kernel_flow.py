@@ -1,0 +1,56 @@
+"""A flow that the kernel has: where it is, and what of its counting has been written down."""
+
+from __future__ import annotations
+
+from engine.fastpath.entries import Entries
+from engine.fastpath.flow_table import FlowTable
+from engine.fastpath.layout import age_s
+from engine.sessions.flow import Flow
+
+_PACKETS_MASK = 0xFFFF_FFFF
+
+
+class KernelFlow:
+    """The two slots of a flow, one for each direction."""
+
+    __slots__ = (
+        "entries",
+        "flow",
+        "from_client",
+        "from_server",
+        "packets_in",
+        "packets_out",
+        "size_in",
+        "size_out",
+        "table",
+    )
+
+    def __init__(self, flow: Flow, entries: Entries, table: FlowTable, from_client: int, from_server: int) -> None:
+        self.flow = flow
+        self.entries = entries
+        self.table = table
+        self.from_client = from_client
+        self.from_server = from_server
+        self.packets_in = self.size_in = 0
+        """What the kernel had counted when it was last read."""
+        self.packets_out = self.size_out = 0
+
+    def credit(self, now_ticks: int, now_s: float) -> None:
+        """Add to the flow what the kernel has counted since."""
+        flow, table = self.flow, self.table
+        packets = table.packets[self.from_client]
+        if packets != self.packets_in:
+            size_bytes = table.size_bytes[self.from_client]
+            flow.packets_in += (packets - self.packets_in) & _PACKETS_MASK
+            flow.bytes_in += size_bytes - self.size_in
+            flow.last_in_s = max(flow.last_in_s, now_s - age_s(table.last_used[self.from_client], now_ticks))
+            flow.change_path(fast=True)
+            self.packets_in, self.size_in = packets, size_bytes
+        packets = table.packets[self.from_server]
+        if packets != self.packets_out:
+            size_bytes = table.size_bytes[self.from_server]
+            flow.packets_out += (packets - self.packets_out) & _PACKETS_MASK
+            flow.bytes_out += size_bytes - self.size_out
+            flow.last_out_s = max(flow.last_out_s, now_s - age_s(table.last_used[self.from_server], now_ticks))
+            flow.change_path(fast=True)
+            self.packets_out, self.size_out = packets, size_bytes

@@ -1,0 +1,76 @@
+"""Tunnels of real IKE daemons whose data passes the balancer in the kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from harness.balancer import configuration
+from harness.certificates import Authority
+from harness.fast_path import await_fast, check_fast, check_transfer, fast_path
+from harness.lab import Lab, open_lab
+from harness.peers import Client, Profile
+from harness.plan import LAN, WAN, Family, Segment
+
+pytestmark = pytest.mark.e2e
+
+families = pytest.mark.parametrize("family", list(Family))
+sources = pytest.mark.parametrize("source", ["transparent", "snat"])
+
+
+def start(lab: Lab, source: str, setting: str = "auto") -> None:
+    lab.balancer.write(configuration(lab.topology, source) | fast_path(setting))
+    lab.balancer.start()
+
+
+def check_tunnels(lab: Lab, source: str) -> None:
+    client = lab.clients["c1"]
+    for family in Family:
+        tunnel = client.connect(lab.vip[family], Profile.CERT)
+        check_fast(lab, client)
+        seen = lab.servers[tunnel.server].sa_of(client).remote_host
+        if source == "transparent":
+            assert seen == client.node.addresses[family]
+        else:
+            assert seen in {addresses[family] for addresses in lab.topology.snat}
+        client.charon.close_all()
+
+
+@pytest.fixture(autouse=True)
+def _tidy(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    for lab in request.node.funcargs.values():
+        if isinstance(lab, Lab):
+            lab.balancer.close()
+            lab.tidy()
+
+
+@sources
+def test_data_passes_in_the_kernel_between_two_networks(fast_lab: Lab, source: str) -> None:
+    """With IPv4 and IPv6, and the servers see the source that is configured."""
+    start(fast_lab, source)
+    status = fast_lab.balancer.status()
+    assert (status.fast_path, status.fast_path_reason) == ("native", "")
+    check_tunnels(fast_lab, source)
+
+
+@sources
+def test_data_passes_in_the_kernel_through_one_device(fast_single_arm_lab: Lab, source: str) -> None:
+    """Frames leave by the device that they came in by."""
+    start(fast_single_arm_lab, source)
+    status = fast_single_arm_lab.balancer.status()
+    assert (status.fast_path, [device.name for device in status.kernel.devices]) == ("native", ["lan0"])
+    check_tunnels(fast_single_arm_lab, source)
+
+
+@sources
+def test_clients_behind_one_nat_have_a_flow_each(fast_lab: Lab, source: str) -> None:
+    """They differ only in the port that the NAT gave them."""
+    start(fast_lab, source)
+    clients = [fast_lab.clients["n1"], fast_lab.clients["n2"]]
+    for client in clients:
+        client.connect(fast_lab.vip[Family.IPV4], Profile.CERT)
+    check_fast(fast_lab, *clients)
+    assert fast_lab.balancer.status().kernel.flows == len(clients)
+    nat = fast_lab.topology.nodes["nat"].addresses[Family.IPV4]
+    assert [flow.source for flow in fast_lab.balancer.kernel_flows()].count(nat) == len(clients)
