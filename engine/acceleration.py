@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from engine.fastpath.kernel import KernelForwarding
 
 OFFERED_AT_ONCE = 500
+TOLD_EVERY_S = 1.0
 OFF = "off"
 
 log = logging.getLogger(__name__)
@@ -118,18 +119,23 @@ class Acceleration:
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(kernel.run)
-                self._tell(kernel.mode, kernel.reason)
                 nursery.start_soon(self._offer_all)
+                nursery.start_soon(self._tell_changes)
                 while kernel.suits(self._config):
                     await self._changed.wait()
                     self._changed = trio.Event()
                     if kernel.suits(self._config):
                         kernel.follow(self._config)
-                        self._tell(kernel.mode, kernel.reason)
                 nursery.cancel_scope.cancel()
         finally:
             self._kernel = None
             kernel.give_back(trio.current_time())
+
+    async def _tell_changes(self) -> None:
+        """Devices come and go, and what can be done with it."""
+        while True:
+            self._tell(self.mode, self.reason)
+            await trio.sleep(TOLD_EVERY_S)
 
     async def _offer_all(self) -> None:
         """Have the flows looked at that there were before."""
@@ -152,5 +158,5 @@ class Acceleration:
         if (mode, reason) == self._told:
             return
         self._told = (mode, reason)
-        text = f"fast path {mode}: {reason}" if reason else f"fast path {mode}"
-        self._events.add("notice", "fast-path", text)
+        severity = "notice" if not reason or self._config.engine.fast_path is Wanted.OFF else "warning"
+        self._events.add(severity, "fast-path", f"fast path {mode}: {reason}" if reason else f"fast path {mode}")

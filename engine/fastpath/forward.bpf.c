@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
 /* Forwards ESP-in-UDP and NAT keepalives of known flows; whatever else comes is passed up untouched. */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -17,7 +17,7 @@
 #define IP_FRAGMENTED bpf_htons(0x3fff) /* more fragments, or an offset */
 #define SMALLEST_ESP_BYTES 8
 
-char LICENSE[] SEC("license") = "GPL";
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from engine.net import sockets
-from engine.net.batches import NAME_BYTES, SLOT_BYTES, SLOTS, Sender, Slots
+from engine.net.batches import NAME_BYTES, SLOT_BYTES, SLOTS, Sender, Slots, raw_bytes
 from engine.sessions.flow import Flow, Port
 
 HOP_LIMIT: Final = 64
@@ -32,9 +32,10 @@ _LENGTH_AND_CHECKSUM = struct.Struct("!HH")
 class Guise:
     """How one flow's datagrams look to its real server: the fixed part of their headers."""
 
-    __slots__ = ("_send", "carries_esp", "flow", "head", "key", "sum", "to")
+    __slots__ = ("carries_esp", "flow", "head", "key", "sum", "to")
 
-    def __init__(self, flow: Flow, server: bytes, send: Callable[[Guise, memoryview], int]) -> None:
+    def __init__(self, flow: Flow, server: bytes) -> None:
+        """Make what a flow needs that goes to the real server with this raw address."""
         client = flow.peer
         self.flow = flow
         self.carries_esp = flow.port is Port.NAT_T
@@ -49,11 +50,6 @@ class Guise:
             self.head = _IPV4_START + addresses
             self.to = server
         self.sum = int.from_bytes(addresses) + UDP
-        self._send = send
-
-    def send(self, data: memoryview) -> int:
-        """Send a datagram to the real server with the next flush; raises OSError."""
-        return self._send(self, data)
 
 
 class Impersonator:
@@ -66,6 +62,7 @@ class Impersonator:
         self._views = slots.views
         self._sender = Sender(self._socket.fileno(), family, slots)
         self._sizes, self._peers = self._sender.sizes, self._sender.peers
+        self._peer_bytes = raw_bytes(family)
         self._flows: list[Flow | None] = [None] * SLOTS
         self._count = 0
         self._refused = refused
@@ -73,27 +70,14 @@ class Impersonator:
         self._head_bytes = len(_IPV6_START) + 36 if self._is_ipv6 else len(_IPV4_START) + 12
         self._payload_at = self._head_bytes + _LENGTH_AND_CHECKSUM.size
 
-    def guise(self, flow: Flow, server: bytes) -> Guise:
-        """Let a flow send to the real server with this raw address."""
-        return Guise(flow, server, self._add)
-
-    def flush(self) -> None:
-        """Send what waits."""
-        if self._count:
-            self._sender.send(0, self._count, self._not_sent)
-            self._count = 0
-
-    def close(self) -> None:
-        """Give the socket back; what waits is lost."""
-        self._count = 0
-        self._socket.close()
-
-    def _add(self, guise: Guise, data: memoryview) -> int:
+    def send(self, guise: Guise, data: memoryview) -> int:
+        """Send a flow's datagram to its real server with the next flush; raises OSError."""
         size = len(data)
-        slot, at = self._count, self._payload_at
+        at = self._payload_at
         end = at + size
         if end > SLOT_BYTES:
             raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+        slot = self._count
         view = self._views[slot]
         view[: self._head_bytes] = guise.head
         view[at:end] = data
@@ -109,12 +93,23 @@ class Impersonator:
         _LENGTH_AND_CHECKSUM.pack_into(view, self._head_bytes, udp_bytes, checksum)
         self._sizes[slot] = end
         start = slot * NAME_BYTES
-        self._peers[start : start + len(guise.to)] = guise.to
+        self._peers[start : start + self._peer_bytes] = guise.to
         self._flows[slot] = guise.flow
         self._count = slot + 1
         if slot == SLOTS - 1:
             self.flush()
         return size
+
+    def flush(self) -> None:
+        """Send what waits."""
+        if self._count:
+            self._sender.send(0, self._count, self._not_sent)
+            self._count = 0
+
+    def close(self) -> None:
+        """Give the socket back; what waits is lost."""
+        self._count = 0
+        self._socket.close()
 
     def _not_sent(self, slot: int, number: int) -> None:
         flow = self._flows[slot]

@@ -6,7 +6,7 @@ import errno
 import select
 import socket
 from collections import OrderedDict
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 
 from engine.net import sockets
@@ -52,10 +52,13 @@ class Upstreams:
             self._use_socket(flow, sock)
         else:
             flow.source = flow.client
-            if impersonator := self._impersonator(sockets.family_of(flow.client[0])):
-                self._use_guise(flow, impersonator)
-            else:
+            impersonator = self._impersonator(sockets.family_of(flow.client[0]))
+            if impersonator is None:
                 self._open_transparent(flow)
+            else:
+                flow.upstream = guise = Guise(flow, _raw_endpoint(flow.server.endpoint(flow.port)))
+                flow.send = partial(impersonator.send, guise)
+                self.disguised[guise.key] = flow
 
     def close(self, flow: Flow) -> None:
         """Take a flow's guise or socket away."""
@@ -97,11 +100,6 @@ class Upstreams:
             except OSError:
                 self._impersonators[family] = None
         return self._impersonators[family]
-
-    def _use_guise(self, flow: Flow, impersonator: Impersonator) -> None:
-        flow.upstream = guise = impersonator.guise(flow, _raw_endpoint(flow.server.endpoint(flow.port)))
-        flow.send = guise.send
-        self.disguised[guise.key] = flow
 
     def _use_socket(self, flow: Flow, sock: socket.socket) -> None:
         self.poll.register(sock, select.EPOLLIN)

@@ -11,7 +11,7 @@ class FastPath(Protocol):
     """Takes flows that need no look over, and gives them back."""
 
     def offer(self, flow: Flow) -> None:
-        """Look at a flow that has ended, or whose sessions or source have changed: the kernel may or must not have it."""
+        """Look at a flow that ended, or whose sessions or source changed: the kernel may have it now, or may not."""
         ...
 
     def refresh(self, flow: Flow, now_s: float) -> None:

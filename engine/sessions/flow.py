@@ -23,14 +23,6 @@ class Port(IntEnum):
     NAT_T = 1
 
 
-class Upstream(Protocol):
-    """What stands for a client towards its real server."""
-
-    def send(self, data: memoryview, /) -> int:
-        """Send a datagram to the real server; raises OSError."""
-        ...
-
-
 class ClientSide(Protocol):
     """The listener through which a flow's client is reached."""
 
@@ -85,7 +77,8 @@ class Flow:
         self.owner: Session | None = None
         """The session that its ESP is taken to belong to: the newest that was set up, else the newest."""
         self.settled = False
-        self.upstream: Upstream | None = None
+        self.upstream: object | None = None
+        """What stands for the client towards the real server."""
         self.send: Callable[[memoryview], int] | None = None
         self.receive: Callable[[memoryview], int] | None = None
         self.listener: ClientSide | None = None

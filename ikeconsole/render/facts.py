@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from engine.control.records import EngineStatus, ServerStatus, ServiceStatus
+from engine.control.records import EngineStatus, FastPathDevice, KernelStatus, ServerStatus, ServiceStatus
 from engine.wording import count
 from ikeconsole.render.columns import printable
 from ikeconsole.render.numbers import UNKNOWN, age, clock, grouped, percent, round_trip, si
@@ -61,6 +61,18 @@ def engine_facts(engine: EngineStatus) -> Iterator[Fact]:
     yield Fact("memory", f"{si(engine.memory_bytes)}B")
     reason = f": {printable(engine.fast_path_reason)}" if engine.fast_path_reason else ""
     yield Fact("fast path", f"{printable(engine.fast_path)}{reason}")
+    if engine.kernel.devices:
+        yield Fact("in the kernel", kernel_words(engine.kernel))
+        yield Fact("on devices", ", ".join(map(_device, engine.kernel.devices)))
+    if engine.kernel.refused:
+        yield Fact("refused", _counts(engine.kernel.refused))
+    if engine.kernel.passed_up:
+        yield Fact("passed up", _counts(engine.kernel.passed_up))
+
+
+def kernel_words(kernel: KernelStatus) -> str:
+    """What the kernel forwards by itself: 2 flows, 408 packets."""
+    return f"{count(kernel.flows, 'flow')}, {count(kernel.forwarded, 'packet')}"
 
 
 def taking_sessions(service: ServiceStatus) -> str:
@@ -69,8 +81,18 @@ def taking_sessions(service: ServiceStatus) -> str:
 
 
 def _drops(service: ServiceStatus) -> str:
-    counts = sorted(service.drops.items(), key=lambda drop: -drop[1])
+    return _counts(service.drops)
+
+
+def _counts(numbers: Mapping[str, int]) -> str:
+    """By reason, the most frequent first."""
+    counts = sorted(numbers.items(), key=lambda one: -one[1])
     return ", ".join(f"{grouped(number)} {printable(reason)}" for reason, number in counts if number)
+
+
+def _device(device: FastPathDevice) -> str:
+    way = "" if device.egress or not device.mode else " (inwards only)"
+    return f"{printable(device.name)} {device.mode or 'without'}{way}"
 
 
 def _persistence(service: ServiceStatus) -> str:

@@ -11,6 +11,7 @@ from rich.text import Text
 from engine.control.records import EngineStatus, ServerStatus, ServiceStatus
 from engine.wording import count
 from ikeconsole.render.columns import Column, printable, stacked, table
+from ikeconsole.render.facts import kernel_words
 from ikeconsole.render.numbers import age, grouped, percent, rate, si
 from ikeconsole.render.shares import share_bar
 from ikeconsole.render.states import ALARM, server_state, service_state
@@ -66,7 +67,8 @@ def _headline(engine: EngineStatus) -> Text:
 
 def _facts(engine: EngineStatus) -> Iterator[Text]:
     reason = f": {printable(engine.fast_path_reason)}" if engine.fast_path_reason else ""
-    yield Text(f"fast path {engine.fast_path}{reason}", "dim")
+    carried = f", {kernel_words(engine.kernel)}" if engine.kernel.devices else ""
+    yield Text(f"fast path {engine.fast_path}{carried}{reason}", "dim")
     yield Text(
         f"table {percent(engine.sessions, engine.max_sessions)}   "
         f"sockets {percent(engine.open_sockets, engine.max_open_sockets)}   "

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 from harness.balancer import configuration
-from harness.certificates import Authority
-from harness.fast_path import await_fast, check_fast, check_transfer, fast_path
-from harness.lab import Lab, open_lab
-from harness.peers import Client, Profile
-from harness.plan import LAN, WAN, Family, Segment
+from harness.fast_path import check_fast, fast_path
+from harness.lab import Lab
+from harness.peers import Profile
+from harness.plan import Family
 
 pytestmark = pytest.mark.e2e
 
