@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import trio
@@ -52,6 +52,10 @@ class Acceleration:
         """Bring a flow's counters and the moments it was last seen up to date."""
         if self._kernel is not None:
             self._kernel.refresh(flow, now_s)
+
+    def abandon(self, server: RealServer, now_s: float) -> Iterable[int]:
+        """Leave a real server's flows to the slow path, some of them each turn."""
+        return self._kernel.abandon(server, now_s) if self._kernel is not None else ()
 
     def at_rest(self, now_s: float) -> None:
         """The slow path holds no datagrams: flows change paths now."""

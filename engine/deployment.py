@@ -146,6 +146,9 @@ class Deployment:
     async def evacuate(self, service: Service, server: RealServer, why: str = "went down") -> int:
         """End a real server's sessions and persistence, so that its clients' next packets are steered anew."""
         service.persistence.forget_server(server)
+        # Before the sessions, of which there may be very many: the kernel would go on sending to a dead server.
+        for _ in self._forwarder.fast_path.abandon(server, trio.current_time()):
+            await trio.lowlevel.checkpoint()
         sessions = [session for session in self._sessions() if session.server is server]
         return await self.end_sessions(sessions, f"{server.name} {why}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 
 import trio
@@ -104,6 +104,10 @@ class KernelForwarding:
     def refresh(self, flow: Flow, now_s: float) -> None:
         """Add to a flow what the kernel has counted by now."""
         self._reconciler.refresh(flow, now_s)
+
+    def abandon(self, server: RealServer, now_s: float) -> Iterator[int]:
+        """Leave a real server's flows to the slow path, some of them each turn; yields how many those were."""
+        return self._reconciler.abandon(server, now_s)
 
     def at_rest(self, now_s: float) -> None:
         """Install and remove flows while the slow path holds no datagrams."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -13,8 +12,8 @@ from engine.fastpath.flow_table import FlowTable
 from engine.fastpath.layout import CONTROL, EGRESS, FLOW_V4, FLOW_V6, NO_VLAN, PROBES, FlowLayout, Reason
 
 OBJECT = Path(__file__).with_name("forward.bpf.o")
-SLOTS_PER_SESSION = 2.5
-"""Two directions, and some room; the number of slots is rounded up to a power of two."""
+SLOTS_PER_SESSION = 4
+"""Two directions, and as much room: a table that is full by half turns one flow in a thousand away."""
 NO_FLOWS = 1
 
 _TABLES = {FLOW_V4: "flows_v4", FLOW_V6: "flows_v6"}
@@ -31,7 +30,7 @@ class ForwardingProgram:
         Raises:
             BpfError: libbpf, a privilege or a feature of the kernel is missing.
         """
-        enough = 1 << (math.ceil(max_sessions * SLOTS_PER_SESSION) - 1).bit_length()
+        enough = 1 << (max_sessions * SLOTS_PER_SESSION - 1).bit_length()
         slots = {layout: enough if layout in families else NO_FLOWS for layout in (FLOW_V4, FLOW_V6)}
         self._object = Object.open(OBJECT)
         try:

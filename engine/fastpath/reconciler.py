@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
@@ -12,6 +12,7 @@ from engine.fastpath.kernel_flow import KernelFlow
 from engine.fastpath.layout import FlowLayout, tick_now
 from engine.fastpath.totals import NoPlace, Totals
 from engine.sessions.flow import Flow
+from engine.sessions.real_server import RealServer
 
 CHANGED_AT_ONCE = 64
 """Flows that change paths in one step: few, for what arrives meanwhile overtakes what the slow path still holds."""
@@ -31,7 +32,7 @@ class Reconciler:
         self.refused: Counter[str] = Counter()
         self._tables = tables
         self._totals = totals
-        self._offered: dict[Flow, None] = {}
+        self._offered: OrderedDict[Flow, None] = OrderedDict()
         self._waiting: dict[Flow, None] = {}
         """Flows that carry a tunnel but were not answered yet, or were refused."""
         self._held: dict[Flow, KernelFlow] = {}
@@ -61,8 +62,7 @@ class Reconciler:
         """Give flows to the kernel and take some from it, a bounded number; says whether more are waiting."""
         changed = 0
         while self._offered and changed < CHANGED_AT_ONCE:
-            flow = next(iter(self._offered))
-            del self._offered[flow]
+            flow, _ = self._offered.popitem(last=False)
             self._waiting.pop(flow, None)
             held = self._held.get(flow)
             wanted = self._wanted(flow, held is not None)
@@ -87,6 +87,15 @@ class Reconciler:
             now_ticks = tick_now()
             for held in some:
                 held.credit(now_ticks, now_s)
+            yield len(some)
+
+    def abandon(self, server: RealServer, now_s: float) -> Iterator[int]:
+        """Leave a real server's flows to the slow path, some of them each turn; yields how many those were."""
+        everything = iter([held for flow, held in self._held.items() if flow.server is server])
+        while some := list(islice(everything, CREDITED_AT_ONCE)):
+            for held in some:
+                if held.flow in self._held:
+                    self._take_back(held, now_s)
             yield len(some)
 
     def give_back(self, now_s: float) -> None:

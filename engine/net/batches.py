@@ -20,7 +20,7 @@ from engine.sessions.flow import SocketAddress
 SLOTS: Final = 64
 SLOT_BYTES: Final = 65_536
 SLOT_STRIDE: Final = SLOT_BYTES + 17 * 64
-"""From one slot to the next: with a power of two, the starts of all slots would compete for the same few cache lines."""
+"""From one slot to the next: with a power of two, the starts of all slots would compete for a few cache lines."""
 NAME_BYTES: Final = 28
 """Room for a sockaddr_in6, the longer kind."""
 CONTROL_BYTES: Final = socket.CMSG_SPACE(NAME_BYTES)

@@ -7,7 +7,6 @@ where a batch needs one for many.
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import struct
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from engine.sessions.flow import Flow, Port
 HOP_LIMIT: Final = 64
 UDP: Final = 17
 UDP_HEADER_BYTES: Final = 8
+SMALLEST_IPV6_MTU_BYTES: Final = 1280
 # The kernel fills in length, identification and checksum of an IPv4 header (raw(7)); the port of the address that a
 # raw IPv6 socket sends to means a protocol, so it is none.
 _IPV4_START: Final = struct.pack("!BBHHHBBH", 0x45, 0, 0, 0, 0, HOP_LIMIT, UDP, 0)
@@ -67,16 +67,19 @@ class Impersonator:
         self._count = 0
         self._refused = refused
         self._is_ipv6 = family == socket.AF_INET6
+        # The kernel fragments what a raw socket sends where a route has a smaller MTU, but not with IPv6.
+        self._largest_bytes = SMALLEST_IPV6_MTU_BYTES if self._is_ipv6 else SLOT_BYTES
         self._head_bytes = len(_IPV6_START) + 36 if self._is_ipv6 else len(_IPV4_START) + 12
         self._payload_at = self._head_bytes + _LENGTH_AND_CHECKSUM.size
 
     def send(self, guise: Guise, data: memoryview) -> int:
-        """Send a flow's datagram to its real server with the next flush; raises OSError."""
+        """Send a flow's datagram to its real server with the next flush."""
         size = len(data)
         at = self._payload_at
         end = at + size
-        if end > SLOT_BYTES:
-            raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+        if end > self._largest_bytes:
+            self._refused(guise.flow, data, errno.EMSGSIZE)
+            return size
         slot = self._count
         view = self._views[slot]
         view[: self._head_bytes] = guise.head

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import select
 import socket
 from collections import OrderedDict
@@ -64,7 +65,9 @@ class Upstreams:
         """Take a flow's guise or socket away."""
         match flow.upstream:
             case Guise() as guise:
-                del self.disguised[guise.key]
+                # Another service may have the same real server, and the same client there.
+                if self.disguised.get(guise.key) is flow:
+                    del self.disguised[guise.key]
             case socket.socket() as sock:
                 del self.flows[sock.fileno()]
                 sock.close()
@@ -97,7 +100,7 @@ class Upstreams:
         if family not in self._impersonators:
             try:
                 self._impersonators[family] = Impersonator(family, self._refused)
-            except OSError:
+            except PermissionError:
                 self._impersonators[family] = None
         return self._impersonators[family]
 
@@ -113,12 +116,10 @@ class Upstreams:
         self._use_socket(flow, sockets.upstream(flow.client, flow.server.endpoint(flow.port), transparent=True))
 
     def _refused(self, flow: Flow, data: memoryview, number: int) -> None:
-        """Send by a socket what is too big for one packet: the kernel fragments it. All else is counted as dropped."""
-        if not flow.sessions:
-            return
+        """Send by a socket what is too big for a guise: the kernel fragments it. All else is counted as dropped."""
         try:
-            if number != errno.EMSGSIZE:
-                raise OSError(number, "")
+            if number != errno.EMSGSIZE or not flow.sessions:
+                raise OSError(number, os.strerror(number))
             if isinstance(flow.upstream, Guise):
                 self.close(flow)
                 self._open_transparent(flow)

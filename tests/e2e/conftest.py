@@ -70,8 +70,8 @@ def fast_lab(tmp_path_factory: pytest.TempPathFactory, authority: Authority, _fa
 def fast_single_arm_lab(
     tmp_path_factory: pytest.TempPathFactory, authority: Authority, _fast_path: None
 ) -> Iterator[Lab]:
-    """One client behind a router; the balancer in the server's segment, its device takes redirected frames."""
-    with open_lab(tmp_path_factory.mktemp("arm"), authority, Shape.SINGLE_ARM, clients=1, servers=1) as made:
+    """Two clients behind a router; the balancer in the server's segment, its device takes redirected frames."""
+    with open_lab(tmp_path_factory.mktemp("arm"), authority, Shape.SINGLE_ARM, clients=2, servers=1) as made:
         made.topology.take_redirected_frames()
         yield made
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 from harness.balancer import configuration
-from harness.fast_path import check_fast, fast_path
+from harness.fast_path import Counted, check_fast, check_transfer, fast_path, session_of
 from harness.lab import Lab
-from harness.peers import Profile
-from harness.plan import Family
+from harness.peers import Client, Profile
+from harness.plan import LAN, Family
 
 pytestmark = pytest.mark.e2e
 
@@ -22,17 +22,23 @@ def start(lab: Lab, source: str, setting: str = "auto") -> None:
     lab.balancer.start()
 
 
+def connect(lab: Lab) -> dict[Family, Client]:
+    """A client for each family, with a tunnel."""
+    clients = dict(zip(Family, (lab.clients["c1"], lab.clients["c2"]), strict=True))
+    for family, client in clients.items():
+        client.connect(lab.vip[family], Profile.CERT)
+    return clients
+
+
 def check_tunnels(lab: Lab, source: str) -> None:
-    client = lab.clients["c1"]
-    for family in Family:
-        tunnel = client.connect(lab.vip[family], Profile.CERT)
-        check_fast(lab, client)
-        seen = lab.servers[tunnel.server].sa_of(client).remote_host
+    clients = connect(lab)
+    check_fast(lab, *clients.values())
+    for family, client in clients.items():
+        seen = lab.servers[client.tunnel().server].sa_of(client).remote_host
         if source == "transparent":
             assert seen == client.node.addresses[family]
         else:
-            assert seen in {addresses[family] for addresses in lab.topology.snat}
-        client.charon.close_all()
+            assert seen in {addresses[family] for addresses in lab.topology.arms[LAN]}
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +66,17 @@ def test_data_passes_in_the_kernel_through_one_device(fast_single_arm_lab: Lab, 
     status = fast_single_arm_lab.balancer.status()
     assert (status.fast_path, [device.name for device in status.kernel.devices]) == ("native", ["lan0"])
     check_tunnels(fast_single_arm_lab, source)
+
+
+def test_kernel_sessions_and_servers_count_the_same_packets(fast_lab: Lab) -> None:
+    """Those that were sent, not one more or less."""
+    start(fast_lab, "transparent")
+    clients = connect(fast_lab).values()
+    check_fast(fast_lab, *clients)
+    before = Counted.read(fast_lab, clients)
+    packets = sum(check_transfer(fast_lab, client) for client in clients)
+    assert Counted.read(fast_lab, clients).since(before) == Counted(packets, packets, packets)
+    assert {session_of(fast_lab, client).path for client in clients} == {"fast"}
 
 
 @sources

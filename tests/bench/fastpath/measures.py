@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from ..console_latency import in_process
@@ -18,10 +19,10 @@ from ..report import Sample
 from ..testbed import REAL_SERVERS, SERVICE_ADDRESS, Testbed
 from .filled import FILLED
 from .flows import Direction
-from .forwarders import BARE_REDIRECT, FORWARDERS, TUNNELS_AT_ONCE, Forwarder, await_kernel_flows
+from .forwarders import BARE_REDIRECT, FORWARDERS, TUNNELS_AT_ONCE, Forwarder, Ready, await_kernel_flows
 from .network import network
 from .settings import FastPathSettings
-from .traffic import Passed, Traffic, traffic
+from .traffic import Traffic, traffic
 
 MEASURES = ("fast-forwarding", "fast-growth", "fast-delay")
 FORWARDING, GROWTH, DELAY = MEASURES
@@ -54,18 +55,10 @@ def _forwarding(settings: FastPathSettings, packets: Traffic) -> Iterator[Sample
         for number in range(1, settings.rounds + 1):
             for forwarder in _turned(FORWARDERS, number):
                 with forwarder.forwarding(packets, min(clients, forwarder.most_clients)) as ready:
-                    for size_bytes in settings.sizes_bytes:
-                        for direction, flows in ready.flows.items():
-                            passed = packets.measure(
-                                direction,
-                                flows,
-                                size_bytes,
-                                warm_up_s=settings.warm_up_s,
-                                duration_s=settings.duration_s,
-                                pid=ready.pid,
-                            )
-                            case = forwarding_case(clients, size_bytes, direction)
-                            yield Sample(FORWARDING, case, number, forwarder.name, _values(passed, flows.count))
+                    for size_bytes, direction in product(settings.sizes_bytes, Direction):
+                        case = forwarding_case(clients, size_bytes, direction)
+                        values = _measured(settings, packets, ready, size_bytes, direction)
+                        yield Sample(FORWARDING, case, number, forwarder.name, values)
 
 
 def _growth(settings: FastPathSettings, packets: Traffic) -> Iterator[Sample]:
@@ -73,14 +66,8 @@ def _growth(settings: FastPathSettings, packets: Traffic) -> Iterator[Sample]:
         for number in range(1, settings.rounds + 1):
             for forwarder in _turned((FILLED, BARE_REDIRECT), number):
                 with forwarder.forwarding(packets, clients) as ready:
-                    passed = packets.measure(
-                        Direction.TO_SERVER,
-                        ready.flows[Direction.TO_SERVER],
-                        settings.growth_size_bytes,
-                        warm_up_s=settings.warm_up_s,
-                        duration_s=settings.duration_s,
-                    )
-                yield Sample(GROWTH, str(clients), number, forwarder.name, _values(passed, clients))
+                    values = _measured(settings, packets, ready, settings.growth_size_bytes, Direction.TO_SERVER)
+                yield Sample(GROWTH, str(clients), number, forwarder.name, values)
 
 
 def _turned(forwarders: Sequence[Forwarder], number: int) -> Iterator[Forwarder]:
@@ -90,13 +77,19 @@ def _turned(forwarders: Sequence[Forwarder], number: int) -> Iterator[Forwarder]
     yield from forwarders[:turn]
 
 
-def _values(passed: Passed, clients: int) -> Values:
+def _measured(
+    settings: FastPathSettings, packets: Traffic, ready: Ready, size_bytes: int, direction: Direction
+) -> Values:
+    flows = ready.flows[direction]
+    passed = packets.measure(
+        direction, flows, size_bytes, warm_up_s=settings.warm_up_s, duration_s=settings.duration_s, pid=ready.pid
+    )
     return {
         "packets_per_s": passed.arrived / passed.seconds,
         "cpu_ns_per_packet": passed.cpu_ns / max(passed.arrived, 1),
         "core_busy_share": passed.cpu_ns / 1e9 / passed.seconds,
         "lost_share": 1 - passed.arrived / max(passed.made, 1),
-        "clients": clients,
+        "clients": flows.count,
     }
 
 

@@ -123,15 +123,23 @@ def _goals(settings: FastPathSettings, numbers: _Numbers) -> Iterator[str]:
                 f"{max(ratios):.2f}",
             )
             yield _row(goal.other.name, *cells, met)
+    shares = [sample.values["core_busy_share"] for sample in numbers.samples]
+    yield f"\nOf the core, this work had {min(shares):.0%} at least, {median(shares):.1%} in the median."
 
 
 def _rates(settings: FastPathSettings, numbers: _Numbers) -> Iterator[str]:
     others = COMPARED[1:]
     yield from _head("Thousand packets/s", *(one.name for one in COMPARED), *(f"ours/{other.name}" for other in others))
-    for _, case in _cases(settings):
-        rates = (numbers.middle(case, one.name, "packets_per_s") for one in COMPARED)
+    for clients, case in _cases(settings):
+        rates = (_rate(numbers, case, one, clients) for one in COMPARED)
         ratios = (_ratio(numbers.ratios(case, OURS.name, other.name, "packets_per_s")) for other in others)
-        yield _row(case, *(f"{rate / 1e3:,.0f}" for rate in rates), *ratios)
+        yield _row(case, *rates, *ratios)
+
+
+def _rate(numbers: _Numbers, case: str, forwarder: Forwarder, clients: int) -> str:
+    rate = f"{numbers.middle(case, forwarder.name, 'packets_per_s') / 1e3:,.0f}"
+    had = numbers.middle(case, forwarder.name, "clients")
+    return rate if had == clients else f"{rate} ({had:,.0f} clients)"
 
 
 def _costs(settings: FastPathSettings, numbers: _Numbers) -> Iterator[str]:

@@ -25,7 +25,7 @@ charon-systemd {{
   load = {plugins}
   threads = 16
   half_open_timeout = 5
-  keep_alive = 1s
+  keep_alive = {keep_alive_s}s
   retransmit_timeout = 0.5
   retransmit_base = 1.5
   retransmit_tries = 4
@@ -93,14 +93,17 @@ class IkeSa(msgspec.Struct, frozen=True, rename="kebab"):
 class Charon:
     """One IKE daemon."""
 
-    def __init__(self, namespace: Namespace, directory: Path) -> None:
+    def __init__(self, namespace: Namespace, directory: Path, keep_alive_s: int = 20) -> None:
+        """`keep_alive_s`: how often it keeps a NAT before it from forgetting an idle tunnel."""
         self.namespace = namespace
         self.log = directory / "charon.log"
         self._socket = directory / "vici.sock"
         self._settings = directory / "strongswan.conf"
         self._process: subprocess.Popen[bytes] | None = None
         directory.mkdir(parents=True)
-        self._settings.write_text(_SETTINGS.format(plugins=_PLUGINS, socket=self._socket, log=self.log))
+        self._settings.write_text(
+            _SETTINGS.format(plugins=_PLUGINS, socket=self._socket, log=self.log, keep_alive_s=keep_alive_s)
+        )
 
     @property
     def running(self) -> bool:

@@ -15,8 +15,8 @@ from harness.peers import Client
 from harness.transfer import transferring
 from harness.waiting import eventually
 
-DATAGRAMS = 300
-COUNTED_WITHIN_S = 1.3
+DATAGRAMS = 200
+_COUNTED_WITHIN_S = 1.3
 """The engine reads the kernel's counters every second."""
 _MAX_SESSIONS = 50
 """Few, because the kernel's tables are read as a whole."""
@@ -45,35 +45,30 @@ def await_fast(lab: Lab, client: Client, timeout_s: float = 6) -> None:
     eventually(passes, f"the data of {client.node.name} takes the fast path", timeout_s=timeout_s)
 
 
-def check_fast(lab: Lab, *clients: Client) -> None:
-    """Send data through tunnels: all arrives in order, none is seen by the kernel's stack, and the counters agree."""
-    balancer = lab.balancer
+def check_fast(lab: Lab, *clients: Client) -> int:
+    """Send data through tunnels; all of it arrives in order, and the balancer's stack sees none. How many packets."""
     for client in clients:
         await_fast(lab, client)
-    time.sleep(COUNTED_WITHIN_S)
-    before = _Counted.read(lab, clients)
-    witness.install(balancer.node.namespace)
-    for client in clients:
-        check_transfer(lab, client)
-    seen = witness.hear(balancer.node.namespace)
+    balancer = lab.balancer.node.namespace
+    witness.install(balancer)
+    packets = sum(check_transfer(lab, client) for client in clients)
+    seen = witness.hear(balancer)
     assert not [spi for client in clients for spi in _esp_spis(client) if seen.has(spi)]
-
-    time.sleep(COUNTED_WITHIN_S)
-    grown = _Counted.read(lab, clients).since(before)
-    assert grown.by_kernel == grown.of_sessions == grown.of_servers >= 2 * DATAGRAMS * len(clients)
-    assert {session_of(lab, client).path for client in clients} == {"fast"}
+    return packets
 
 
-def check_transfer(lab: Lab, client: Client) -> None:
-    """Send data through a tunnel and back: all arrives, once, and in order."""
+def check_transfer(lab: Lab, client: Client) -> int:
+    """Send data through a tunnel and back: all arrives, once, and in order. How many packets, both ways."""
     with transferring(client, lab.servers[client.tunnel().server]) as transfer:
         transfer.go_on(DATAGRAMS)
-    for passed in transfer.finish():
+        there, back = transfer.finish()
+    for passed in (there, back):
         assert (passed.lost, passed.doubled, passed.furthest_behind) == ([], 0, 0)
+    return there.sent + back.sent
 
 
 @dataclass(frozen=True, slots=True)
-class _Counted:
+class Counted:
     """Packets both ways, as those tell who count them."""
 
     by_kernel: int
@@ -82,7 +77,8 @@ class _Counted:
 
     @classmethod
     def read(cls, lab: Lab, clients: Iterable[Client]) -> Self:
-        """What is counted by now."""
+        """What is counted once nothing is sent any more."""
+        time.sleep(_COUNTED_WITHIN_S)
         status = lab.balancer.status()
         return cls(
             status.kernel.forwarded,
@@ -90,9 +86,9 @@ class _Counted:
             sum(_both_ways(server.traffic) for service in status.services for server in service.servers),
         )
 
-    def since(self, before: _Counted) -> _Counted:
+    def since(self, before: Counted) -> Counted:
         """What was counted since."""
-        return _Counted(
+        return Counted(
             self.by_kernel - before.by_kernel,
             self.of_sessions - before.of_sessions,
             self.of_servers - before.of_servers,

@@ -171,7 +171,8 @@ class Client:
 
     def __init__(self, node: Node, directory: Path, authority: Authority) -> None:
         self.node = node
-        self.charon = Charon(node.namespace, directory)
+        # The NATs of tests forget nothing; but keepalives must come while a test waits for them.
+        self.charon = Charon(node.namespace, directory, keep_alive_s=1 if node.behind_nat else 20)
         self._directory = directory
         self._authority = authority
 

@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Final
 
 from harness.namespaces import Namespace, run
-from harness.plan import BEHIND, HOME, LAN, WAN, Addresses, Segment
+from harness.plan import BEHIND, HOME, LAN, WAN, Addresses, Family, Segment
 
 _HOST = {
     "net.ipv4.conf.all.rp_filter": "0",
@@ -56,6 +57,11 @@ class Node:
     name: str
     namespace: Namespace
     addresses: Addresses
+
+    @property
+    def behind_nat(self) -> bool:
+        """Whether it is a client in the segment behind the NAT."""
+        return ip_address(self.addresses[Family.IPV4]) in HOME.v4
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 from engine.fastpath.flow_table import FlowTable
 from engine.fastpath.layout import (
@@ -19,6 +20,7 @@ from engine.fastpath.layout import (
 from engine.fastpath.reconciler import Reconciler
 from engine.fastpath.totals import Totals
 from engine.sessions.flow import Flow
+from engine.sessions.real_server import RealServer
 
 SEEDS = 0x0123_4567_89AB_CDEF, 0xFEDC_BA98_7654_3211
 
@@ -42,6 +44,9 @@ class KernelDouble:
 
     def refresh(self, flow: Flow, now_s: float) -> None:
         self.reconciler.refresh(flow, now_s)
+
+    def abandon(self, server: RealServer, now_s: float) -> Iterable[int]:
+        return self.reconciler.abandon(server, now_s)
 
     def at_rest(self, now_s: float) -> None:
         self.settle(now_s)

@@ -28,6 +28,8 @@ from engine.fastpath.program import ForwardingProgram
 MAX_SESSIONS = 4096
 LONG_AGO_TICKS = 10_000
 TICKS_MASK = 0xFFFF
+HOP_AGE_SHIFT = 5
+"""Of layout.h; only the program itself needs it."""
 HOPS_LEFT = 64
 TOTAL_PLACE = 5
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import ctypes
 import socket
+from dataclasses import replace
 
 import pytest
 from bpf_objects import ip
 from fastpath_world import (
     CLIENT,
     ESP,
+    HOP_AGE_SHIFT,
     LAN,
     LAN_20_SERVER,
     NARROW_MTU_BYTES,
     NARROW_SERVER,
     NEAR_SERVER,
+    ROUTER,
     SERVER,
     SILENT_SERVER,
     UNFIT_SERVER,
@@ -35,15 +38,18 @@ from fastpath_world import (
 )
 
 from engine.fastpath import libbpf
-from engine.fastpath.layout import NO_VLAN, Reason
+from engine.fastpath.layout import NO_VLAN, Reason, tick_now
 
 families = pytest.mark.parametrize("family", list(Family))
 DEVICE_MTU_BYTES = 1500
 HEADERS_BYTES = {Family.V4: 20 + 8, Family.V6: 40 + 8}
+HOP_AGE_MASK = 0xFF
 HALF_OF_ALL_AGES = 0x80
 MOST_METADATA_BYTES = 216
 """All the room before a frame in a test run, but for what the kernel keeps there."""
 ATTEMPTS = 5
+DSCP = 0x10
+OTHER_TABLE = 100
 
 
 def filling(family: Family, size_bytes: int) -> bytes:
@@ -59,6 +65,11 @@ def forwards(world: World, direction: Direction, payload: bytes = ESP) -> bool:
 def passes_up(world: World, direction: Direction, reason: Reason, payload: bytes = ESP) -> bool:
     frame = bytes(direction.frame(payload))
     return world.run(frame, direction.came_from.device) == passed_up(frame, reason)
+
+
+def age_of_hops() -> int:
+    """What the time contributes to the epoch of next hops that are found now."""
+    return tick_now() >> HOP_AGE_SHIFT & HOP_AGE_MASK
 
 
 def replace_neighbour(family: Family, host: Host, mac: str) -> None:
@@ -204,8 +215,10 @@ def test_a_next_hop_is_kept_until_the_program_must_look_again(fresh_world: World
 def test_an_old_next_hop_is_looked_up_again(shared_world: World, family: Family) -> None:
     """A next hop from long ago whose MAC address is wrong by now: the right one is used, though nobody said so."""
     direction = shared_world.install(to_server(family))
+    ages = {age_of_hops()}
     assert forwards(shared_world, direction)
     epoch = shared_world.flow(direction).epoch
+    assert epoch & HOP_AGE_MASK in ages | {age_of_hops()}
     shared_world.set_hop(direction, mac=CLIENT.mac, epoch=epoch ^ HALF_OF_ALL_AGES)
     assert forwards(shared_world, direction)
 
@@ -223,6 +236,18 @@ def test_a_route_that_is_gone_takes_its_flows_along(fresh_world: World, family: 
     ip(f"route delete unreachable {host} metric 1")
     assert forwards(fresh_world, direction)
     assert fresh_world.flow(direction).packets == 2
+
+
+@families
+def test_routes_by_type_of_service_are_followed(fresh_world: World, family: Family) -> None:
+    """A rule has packets with a certain DSCP take another way: ESP of a flow that has this DSCP leaves by that."""
+    direction = fresh_world.install(to_server(family))
+    option = "-4" if family is Family.V4 else "-6"
+    ip(f"{option} rule add dsfield {DSCP} lookup {OTHER_TABLE}")
+    ip(f"{option} route add default via {family.of(ROUTER)} table {OTHER_TABLE}")
+    expected = replace(direction, goes_to=ROUTER).forwarded(tos=DSCP)
+    assert fresh_world.run(direction.frame(tos=DSCP)) == sent(expected)
+    assert forwards(fresh_world, fresh_world.install(direction))
 
 
 @families

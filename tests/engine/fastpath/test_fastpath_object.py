@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from bpf_objects import require_bpf
-from fastpath_world import Ends
+from fastpath_world import HOP_AGE_SHIFT, Ends
 
 from engine.fastpath import layout
 from engine.fastpath.layout import CONTROL, EGRESS, FLOW_V4, FLOW_V6, TOTAL, TRACK, Reason, State, flow_record
@@ -68,6 +68,7 @@ NUMBERS: dict[str, int] = {
     "MAX_TOTALS": layout.MAX_TOTALS,
     "PROBES": layout.PROBES,
     "TICK_SHIFT": layout.TICK_SHIFT,
+    "HOP_AGE_SHIFT": HOP_AGE_SHIFT,
     "NO_VLAN": layout.NO_VLAN,
     "offsetof(struct track, state)": layout.STATE_AT,
     "offsetof(struct track, last_used)": layout.LAST_USED_AT,

@@ -121,6 +121,8 @@ OF_IPV4: dict[str, tuple[Reason, Change]] = {
     "IP claims no length": (Reason.MALFORMED, with_fields(IP, len=0)),
     "both claim more than there is": (Reason.MALFORMED, with_lengths(1, (IP, "len"), (UDP, "len"))),
     "both claim much more": (Reason.MALFORMED, with_lengths(60_000, (IP, "len"), (UDP, "len"))),
+    "both claim less than a UDP header": (Reason.MALFORMED, with_lengths(-len(ESP) - 1, (IP, "len"), (UDP, "len"))),
+    "both claim no UDP header": (Reason.MALFORMED, with_lengths(-len(ESP) - 8, (IP, "len"), (UDP, "len"))),
     "TTL 1": (Reason.TTL, with_fields(IP, ttl=1)),
     "TTL 0": (Reason.TTL, with_fields(IP, ttl=0)),
 }
@@ -140,6 +142,8 @@ OF_IPV6: dict[str, tuple[Reason, Change]] = {
     "IP claims more than UDP": (Reason.MALFORMED, with_lengths(1, (IPv6, "plen"))),
     "a jumbogram": (Reason.MALFORMED, with_fields(IPv6, plen=0)),
     "both claim more than there is": (Reason.MALFORMED, with_lengths(1, (IPv6, "plen"), (UDP, "len"))),
+    "both claim less than a UDP header": (Reason.MALFORMED, with_lengths(-len(ESP) - 1, (IPv6, "plen"), (UDP, "len"))),
+    "both claim no UDP header": (Reason.MALFORMED, with_lengths(-len(ESP) - 8, (IPv6, "plen"), (UDP, "len"))),
     "no UDP checksum": (Reason.MALFORMED, with_fields(UDP, chksum=0)),
     "hop limit 1": (Reason.TTL, with_fields(IPv6, hlim=1)),
     "hop limit 0": (Reason.TTL, with_fields(IPv6, hlim=0)),

@@ -104,6 +104,17 @@ def test_a_server_that_goes_down_leaves_nothing_in_the_kernel() -> None:
     assert here.server("a").fast_flows == 0
 
 
+def test_a_dead_server_s_flows_leave_the_kernel_before_its_sessions_end() -> None:
+    kernel = KernelDouble()
+    here = world(kernel)
+    for number in range(1, 9):
+        here.connect(f"198.51.100.{number}", number)
+    kernel.settle(here.now_s)
+    assert sum(kernel.reconciler.abandon(here.server("a"), here.now_s)) == 4
+    assert len(here.sessions()) == 8
+    assert {key[:4] for key in kernel.tuples() if key[4:8] != SERVICE} == {bytes([10, 0, 0, 12])}
+
+
 def test_what_the_kernel_forwards_counts_for_flow_session_and_server_and_keeps_the_flow_alive() -> None:
     kernel = KernelDouble()
     here = world(kernel)

@@ -106,12 +106,12 @@ class Gateway:
         self._sockets = {port: sockets.listener(host, 0) for port in Port}
         self.address = {port: sock.getsockname() for port, sock in self._sockets.items()}
         settings.setdefault("scheduler", SchedulerKind.ROUND_ROBIN)
+        settings.setdefault("source", Source.SNAT)
         config = ServiceConfig(
             name="vpn",
             address=IPAddress(host),
             ike_port=self.address[Port.IKE][1],
             nat_t_port=self.address[Port.NAT_T][1],
-            source=Source.SNAT,
             real_servers=[
                 RealServerConfig(
                     name=f"s{number}",

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from net_gateway import Peer
 
-from engine.net.batches import NAME_BYTES, SLOTS, Receiver, Sender, Slots, from_raw, raw_bytes, to_raw
+from engine.net import sockets
+from engine.net.batches import CONTROL_BYTES, NAME_BYTES, SLOTS, Receiver, Sender, Slots, from_raw, raw_bytes, to_raw
 
 HOSTS = ["127.0.0.1", "::1"]
 
@@ -66,6 +67,25 @@ def test_batch_has_sizes_peers_and_contents(pair: tuple[Peer, Peer]) -> None:
     assert peers == [to_raw(there.address)] * 4 + [to_raw(other.address)]
     assert receiver.receive(here.socket.fileno()) == 0
     other.close()
+
+
+def test_batch_tells_where_its_datagrams_were_sent_to(pair: tuple[Peer, Peer]) -> None:
+    """Each time anew, for every slot: as a raw address like those of the peers."""
+    here, there = pair
+    if here.socket.family == socket.AF_INET6:
+        here.socket.setsockopt(socket.IPPROTO_IPV6, sockets.IPV6_RECVORIGDSTADDR, 1)
+    else:
+        here.socket.setsockopt(socket.IPPROTO_IP, sockets.IP_RECVORIGDSTADDR, 1)
+    receiver = Receiver(Slots(), destinations=True)
+    for count in (3, SLOTS, 2):
+        for number in range(count):
+            there.send(bytes(number), here.address)
+        assert receiver.receive(here.socket.fileno()) == count
+        told = receiver.destinations(count)
+        size = raw_bytes(here.socket.family)
+        assert [told[at : at + size] for at in range(0, count * CONTROL_BYTES, CONTROL_BYTES)] == (
+            [to_raw(here.address)] * count
+        )
 
 
 def test_batch_takes_no_more_than_its_slots(pair: tuple[Peer, Peer]) -> None:

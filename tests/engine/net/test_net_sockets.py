@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import struct
 from pathlib import Path
 
 import pytest
@@ -95,18 +94,6 @@ def test_datagrams_lost_in_the_kernel_are_counted() -> None:
     assert sockets.kernel_drops(sock) > 50
     sender.close()
     sock.close()
-
-
-def test_original_destination() -> None:
-    """The control message of a diverted datagram is the client's socket address (linux/in.h, linux/in6.h)."""
-    four = struct.pack("=H", socket.AF_INET) + struct.pack("!H", 4500) + bytes([198, 51, 100, 7]) + bytes(8)
-    assert sockets.original_destination(socket.AF_INET, four) == ("198.51.100.7", 4500)
-    six = (
-        struct.pack("=H", socket.AF_INET6)
-        + struct.pack("!HI", 500, 0)
-        + socket.inet_pton(socket.AF_INET6, "2001:db8::7")
-    )
-    assert sockets.original_destination(socket.AF_INET6, six + bytes(4)) == ("2001:db8::7", 500, 0, 0)
 
 
 @pytest.mark.parametrize(
