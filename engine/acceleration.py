@@ -92,12 +92,13 @@ class Acceleration:
         """Keep the fast path as it is wanted, until cancelled."""
         while True:
             self._changed = trio.Event()
-            if self._config.engine.fast_path is Wanted.OFF:
-                self._turned_off("as configured")
-            elif self._config.services:
+            if reason := _why_not_wanted(self._config):
+                self._why_off = reason
+                if self._told[0] not in ("", OFF):
+                    self._tell(OFF, reason)
+                await self._changed.wait()
+            else:
                 await self._forward_in_kernel()
-                continue
-            await self._changed.wait()
 
     async def _forward_in_kernel(self) -> None:
         """Forward in the kernel until another mode is wanted, or for as long as it can be done."""
@@ -162,5 +163,16 @@ class Acceleration:
         if (mode, reason) == self._told:
             return
         self._told = (mode, reason)
-        severity = "notice" if not reason or self._config.engine.fast_path is Wanted.OFF else "warning"
+        severity = "warning" if reason and not _why_not_wanted(self._config) else "notice"
         self._events.add(severity, "fast-path", f"fast path {mode}: {reason}" if reason else f"fast path {mode}")
+
+
+def _why_not_wanted(config: Config) -> str:
+    """Why there is nothing for the kernel to forward; empty: there is."""
+    if config.engine.fast_path is Wanted.OFF:
+        return "as configured"
+    if not config.services:
+        return "there is no service"
+    if all(service.address.is_loopback() for service in config.services):
+        return "the services are on loopback addresses"
+    return ""

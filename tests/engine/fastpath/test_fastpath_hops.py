@@ -243,7 +243,7 @@ def test_routes_by_type_of_service_are_followed(fresh_world: World, family: Fami
     """A rule has packets with a certain DSCP take another way: ESP of a flow that has this DSCP leaves by that."""
     direction = fresh_world.install(to_server(family))
     option = "-4" if family is Family.V4 else "-6"
-    ip(f"{option} rule add dsfield {DSCP} lookup {OTHER_TABLE}")
+    ip(f"{option} rule add dsfield {DSCP:#x} lookup {OTHER_TABLE}")
     ip(f"{option} route add default via {family.of(ROUTER)} table {OTHER_TABLE}")
     expected = replace(direction, goes_to=ROUTER).forwarded(tos=DSCP)
     assert fresh_world.run(direction.frame(tos=DSCP)) == sent(expected)
