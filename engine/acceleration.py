@@ -111,7 +111,8 @@ class Acceleration:
             return
         failure = ""
         try:
-            with KernelForwarding(self._config, self._servers) as kernel:
+            # To make room for all flows takes the kernel a while, in which the slow path must not stand still.
+            with await trio.to_thread.run_sync(KernelForwarding, self._config, self._servers) as kernel:
                 await self._forward_with(kernel)
         except* FastPathError as failures:
             failure = str(failures.exceptions[0])
@@ -130,11 +131,12 @@ class Acceleration:
                     await self._changed.wait()
                     self._changed = trio.Event()
                     if kernel.suits(self._config):
-                        kernel.follow(self._config)
+                        await kernel.follow(self._config)
                 nursery.cancel_scope.cancel()
         finally:
             self._kernel = None
-            kernel.give_back(trio.current_time())
+            with trio.CancelScope(shield=True):
+                await kernel.give_back()
 
     async def _tell_changes(self) -> None:
         """Devices come and go, and what can be done with it."""

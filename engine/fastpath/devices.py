@@ -48,10 +48,9 @@ def without_forwarding(
 ) -> Iterator[str]:
     """Which devices keep their packets on the slow path because the kernel does not forward there, and the remedy."""
     versions = {service.address.version for service in config.services}
-    names = {attachment.name for attachment in attached if attachment.mode is not None}
-    for interface in interfaces.values():
-        below = interfaces.get(interface.lower_index)
-        if below is None or below.name not in names or not interface.addresses:
+    for attachment in attached:
+        interface = interfaces.get(attachment.index)
+        if interface is None or attachment.mode is None:
             continue
         for version, on, family in ((4, interface.forwards_v4, "ipv4"), (6, interface.forwards_v6, "ipv6")):
             if version in versions and not on:

@@ -259,12 +259,6 @@ static __always_inline int write_link(void *data, void *end, const struct track 
     return 0;
 }
 
-static __always_inline int send(const struct track *hop)
-{
-    int verdict = bpf_redirect_map(&ports, hop->port, XDP_DROP);
-    return verdict == XDP_REDIRECT ? verdict : count(REASON_PORT_GONE, verdict);
-}
-
 static __always_inline void note(struct track *track, __u32 payload_bytes, __be32 first_word, __u16 now)
 {
     track->packets++;
@@ -278,6 +272,16 @@ static __always_inline void note(struct track *track, __u32 payload_bytes, __be3
         total->packets++;
         total->bytes += payload_bytes;
     }
+}
+
+/* Sends the frame, and counts what it carried. */
+static __always_inline int send(struct track *track, __u32 payload_bytes, __be32 first_word, __u16 now)
+{
+    int verdict = bpf_redirect_map(&ports, track->port, XDP_DROP);
+    if (verdict != XDP_REDIRECT)
+        return count(REASON_PORT_GONE, verdict);
+    note(track, payload_bytes, first_word, now);
+    return verdict;
 }
 
 /* REASON_NONE for ESP and NAT keepalives (RFC 3948 section 2), which need no look. */
@@ -307,7 +311,9 @@ static __always_inline int forward_v4(struct xdp_md *ctx, const struct control *
         return pass(REASON_MALFORMED);
     if (ip->protocol != IPPROTO_UDP)
         return pass(REASON_NOT_UDP);
-    if (ip->version != 4 || ip->ihl != sizeof(*ip) / 4)
+    if (ip->version != 4 || ip->ihl < sizeof(*ip) / 4)
+        return pass(REASON_MALFORMED);
+    if (ip->ihl > sizeof(*ip) / 4)
         return pass(REASON_OPTIONS);
     if (ip->frag_off & IP_FRAGMENTED)
         return pass(REASON_FRAGMENT);
@@ -365,8 +371,7 @@ static __always_inline int forward_v4(struct xdp_md *ctx, const struct control *
     if (udp->check)
         udp->check = adjusted_udp(udp->check, change + (__u16)~key.source_port + becomes->source_port +
                                                   (__u16)~key.destination_port + becomes->destination_port);
-    note(hop, payload_bytes, first_word, now);
-    return send(hop);
+    return send(hop, payload_bytes, first_word, now);
 }
 
 static __always_inline int forward_v6(struct xdp_md *ctx, const struct control *control, __u32 link_bytes)
@@ -448,8 +453,7 @@ static __always_inline int forward_v6(struct xdp_md *ctx, const struct control *
     udp->source = becomes->source_port;
     udp->dest = becomes->destination_port;
     udp->check = adjusted_udp(udp->check, change);
-    note(hop, payload_bytes, first_word, now);
-    return send(hop);
+    return send(hop, payload_bytes, first_word, now);
 }
 
 SEC("xdp")
@@ -460,6 +464,8 @@ int forward(struct xdp_md *ctx)
     struct vlan_tag *tag = (void *)(ethernet + 1);
     if ((void *)(tag + 1) > end)
         return pass(REASON_NOT_IP);
+    if (ethernet->h_dest[0] & 1)
+        return pass(REASON_MULTICAST);
     __u32 link_bytes = ETH_HLEN;
     __be16 protocol = ethernet->h_proto;
     if (protocol == bpf_htons(ETH_P_8021Q)) {

@@ -43,6 +43,7 @@ class KernelForwarding:
         self.interfaces: dict[int, Interface] = {}
         self._config = self._made_for = config
         self._servers = servers
+        self._one_at_a_time = trio.Lock()
         self._program = ForwardingProgram(config.engine.max_sessions, _families(config))
         self._attached = Attachments(self._program.program, config.engine.fast_path)
         self._egresses = Egresses(self._program)
@@ -92,10 +93,10 @@ class KernelForwarding:
             and _families(config) <= _families(self._made_for)
         )
 
-    def follow(self, config: Config) -> None:
+    async def follow(self, config: Config) -> None:
         """Put the program on the devices that a configuration needs it on."""
         self._config = config
-        self._follow_devices()
+        await self._follow_devices()
 
     def offer(self, flow: Flow) -> None:
         """Have a flow looked at."""
@@ -121,7 +122,7 @@ class KernelForwarding:
             FastPathError: the kernel cannot be asked any more.
         """
         with NetlinkWatch() as watch:
-            self._follow_devices()
+            await self._follow_devices()
             task_status.started()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._reconcile)
@@ -129,10 +130,11 @@ class KernelForwarding:
                 nursery.start_soon(self._follow_netlink, watch)
                 nursery.start_soon(self._verify_neighbours, watch)
 
-    def give_back(self, now_s: float) -> None:
-        """Leave every flow to the slow path, with all that was counted."""
+    async def give_back(self) -> None:
+        """Leave every flow to the slow path, with all that was counted; what is offered meanwhile stays there."""
         self._attached.close()
-        self._reconciler.give_back(now_s)
+        for _ in self._reconciler.give_back(trio.current_time()):
+            await trio.lowlevel.checkpoint()
         self._totals.collect(())
 
     async def _reconcile(self) -> None:
@@ -156,21 +158,26 @@ class KernelForwarding:
             changed = await watch.changed()
             self._program.look_again()
             if "devices" in changed:
-                self._follow_devices()
+                await self._follow_devices()
 
     async def _verify_neighbours(self, watch: NetlinkWatch) -> None:
         while True:
             await trio.sleep(VERIFY_EVERY_S)
             watch.keep_in_use(self.interfaces.values())
 
-    def _follow_devices(self) -> None:
+    async def _follow_devices(self) -> None:
+        async with self._one_at_a_time:
+            # Some drivers stop and start a network card to attach a program.
+            await trio.to_thread.run_sync(self._attach)
+        self._program.look_again()
+
+    def _attach(self) -> None:
         self.interfaces = list_interfaces()
         wanted = wanted_devices(self._config, self.interfaces, route_to)
         self.attachments = self._attached.follow(wanted)
         self._egresses.follow(
             (attachment.index for attachment in self.attachments if attachment.egress), self.interfaces
         )
-        self._program.look_again()
 
 
 def _families(config: Config) -> set[FlowLayout]:

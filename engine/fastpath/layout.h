@@ -1,6 +1,6 @@
 /* What the XDP program and the engine share: sizes, reasons, and the records in the maps.
  *
- * Python reads the same records by `engine/fastpath/layout.py`; a test compares the two with the object's BTF.
+ * Python reads the same records by `engine/fastpath/layout.py`; a test compares the two.
  * Addresses and ports are in network byte order, everything else in the machine's. */
 #ifndef IKECONSOLE_FASTPATH_LAYOUT_H
 #define IKECONSOLE_FASTPATH_LAYOUT_H
@@ -18,6 +18,7 @@ enum {
 enum reason {
     REASON_NONE,
     REASON_NOT_IP,        /* ARP and everything else that is neither IPv4 nor IPv6, or has two VLAN tags */
+    REASON_MULTICAST,     /* addressed to more than this host */
     REASON_NOT_UDP,
     REASON_OPTIONS,       /* IPv4 options, IPv6 extension headers */
     REASON_FRAGMENT,

@@ -42,20 +42,21 @@ class Reason(IntEnum):
 
     NONE = 0
     NOT_IP = 1
-    NOT_UDP = 2
-    OPTIONS = 3
-    FRAGMENT = 4
-    MALFORMED = 5
-    MISS = 6
-    IKE = 7
-    TTL = 8
-    OVERSIZE = 9
-    NO_ROUTE = 10
-    NO_NEIGHBOUR = 11
-    NO_FORWARDING = 12
-    NO_PORT = 13
-    NO_HEADROOM = 14
-    PORT_GONE = 15
+    MULTICAST = 2
+    NOT_UDP = 3
+    OPTIONS = 4
+    FRAGMENT = 5
+    MALFORMED = 6
+    MISS = 7
+    IKE = 8
+    TTL = 9
+    OVERSIZE = 10
+    NO_ROUTE = 11
+    NO_NEIGHBOUR = 12
+    NO_FORWARDING = 13
+    NO_PORT = 14
+    NO_HEADROOM = 15
+    PORT_GONE = 16
 
     @property
     def slug(self) -> str:

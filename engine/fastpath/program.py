@@ -18,7 +18,7 @@ NO_FLOWS = 1
 
 _TABLES = {FLOW_V4: "flows_v4", FLOW_V6: "flows_v6"}
 _KEY_BYTES = 4
-_GENERATION_MASK = 0xFFFF_FFFF
+_GENERATIONS = 0xFF
 
 
 class ForwardingProgram:
@@ -66,7 +66,8 @@ class ForwardingProgram:
 
     def look_again(self) -> None:
         """Have every flow's next hop looked up again with its next packet."""
-        self._generation = (self._generation + 1) & _GENERATION_MASK
+        # The lowest byte is part of an epoch, and no flow begins in epoch 0.
+        self._generation = self._generation % _GENERATIONS + 1
         CONTROL.pack_into(self._control, 0, *self._seeds, *self._masks, self._generation)
 
     def read_total(self, place: int) -> list[bytes]:

@@ -91,19 +91,21 @@ class Reconciler:
 
     def abandon(self, server: RealServer, now_s: float) -> Iterator[int]:
         """Leave a real server's flows to the slow path, some of them each turn; yields how many those were."""
-        everything = iter([held for flow, held in self._held.items() if flow.server is server])
-        while some := list(islice(everything, CREDITED_AT_ONCE)):
+        return self._take_back_all([held for flow, held in self._held.items() if flow.server is server], now_s)
+
+    def give_back(self, now_s: float) -> Iterator[int]:
+        """Leave every flow to the slow path, some of them each turn; yields how many those were."""
+        self._offered.clear()
+        self._waiting.clear()
+        return self._take_back_all(list(self._held.values()), now_s)
+
+    def _take_back_all(self, everything: list[KernelFlow], now_s: float) -> Iterator[int]:
+        for at in range(0, len(everything), CREDITED_AT_ONCE):
+            some = everything[at : at + CREDITED_AT_ONCE]
             for held in some:
                 if held.flow in self._held:
                     self._take_back(held, now_s)
             yield len(some)
-
-    def give_back(self, now_s: float) -> None:
-        """Leave every flow to the slow path."""
-        for held in list(self._held.values()):
-            self._take_back(held, now_s)
-        self._offered.clear()
-        self._waiting.clear()
 
     def _wanted(self, flow: Flow, held: bool) -> Entries | None:
         if not carries_tunnel(flow):

@@ -11,12 +11,12 @@ from engine.net.outbox import Outbox
 from engine.net.snat import ANY_ADDRESS, sources_for
 from engine.net.starvation import Starvation
 from engine.net.upstreams import Upstreams
-from engine.sessions import tracking
+from engine.sessions import steering, tracking
 from engine.sessions.endings import RECOGNISED
 from engine.sessions.fast_path import FastPath, NoFastPath
 from engine.sessions.flow import ClientSide, Flow, Port
 from engine.sessions.service import Service
-from engine.sessions.steering import Unsteerable, steer
+from engine.sessions.steering import Unsteerable
 from engine.sessions.table import SessionTable, TableFull, Witness
 from engine.wire.encapsulation import KEEPALIVE, NON_ESP_MARKER, read_header
 from engine.wire.errors import WireError
@@ -70,6 +70,11 @@ class Forwarder:
 
     def from_client(self, listener: Listening, peer: bytes, flow: Flow | None, data: memoryview, now_s: float) -> None:
         """Take a client's datagram to its real server; `peer` is the client's raw address."""
+        if steered := self.steer(listener, peer, flow, data, now_s):
+            self.to_server(steered, data, now_s)
+
+    def steer(self, listener: Listening, peer: bytes, flow: Flow | None, data: memoryview, now_s: float) -> Flow | None:
+        """Take note of a client's datagram, and find or make the flow that is to carry it; None: it is dropped."""
         service = listener.service
         try:
             header = read_header(data, listener.port is _NAT_T)
@@ -93,14 +98,16 @@ class Forwarder:
             service.drops[error.reason] += 1
             self._starvation.begins(service, error.reason)
         else:
-            self.to_server(flow, data, now_s)
+            if flow.send is not None or self._try_to_open(flow):
+                return flow
+        return None
 
     def to_server(self, flow: Flow, data: memoryview, now_s: float) -> None:
         """Send a datagram to the flow's real server, opening its socket at need."""
+        if flow.send is None and not self._try_to_open(flow):
+            return
+        assert flow.send is not None
         try:
-            if flow.send is None:
-                self._open(flow)
-            assert flow.send is not None
             try:
                 flow.send(data)
             except ConnectionRefusedError:
@@ -148,7 +155,7 @@ class Forwarder:
             # Nobody to answer, or the answer would come back here as the next client's datagram.
             raise Unsteerable("impossible-source")
         taken = service.new_sessions
-        flow = steer(self.table, service, listener.port, client, header, now_s)
+        flow = steering.steer(self.table, service, listener.port, client, header, now_s)
         if service.starved and service.new_sessions > taken:
             self._starvation.ends(service)
         self.adopt(listener, peer, flow)
@@ -161,6 +168,14 @@ class Forwarder:
         else:
             cookie = header.spi_r == 0 and _demands_cookie(_message(flow.port, data))
             tracking.ike_from_server(self.table, flow, header, cookie=cookie, size_bytes=len(data), now_s=now_s)
+
+    def _try_to_open(self, flow: Flow) -> bool:
+        try:
+            self._open(flow)
+        except OSError as error:
+            flow.service.drops[send_failure(error.errno)] += 1
+            return False
+        return True
 
     def _open(self, flow: Flow) -> None:
         if flow.service.is_snat:

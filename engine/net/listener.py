@@ -49,6 +49,7 @@ class Listener:
 
     def _forward(self, count: int, now_s: float) -> None:
         forwarder, flow_of, receiver = self._forwarder, self.flows.get, self._receiver
+        waiting: list[tuple[Flow, memoryview]] = []
         names = receiver.names(count)
         sizes = receiver.sizes[:count].tolist()
         first_words = forwarder.inbox.first_words[:count].tolist()
@@ -57,7 +58,7 @@ class Listener:
             data = view[:size]
             flow = flow_of(peer)
             # The shortcut that carries the load: ESP of a flow whose sessions are all established.
-            if flow is not None and flow.settled and first_word and size >= 8 and flow.send is not None:
+            if flow is not None and flow.settled and first_word and size >= 8 and flow.send is not None and not waiting:
                 try:
                     flow.send(data)
                 except OSError:
@@ -69,5 +70,11 @@ class Listener:
                 server.packets_in += 1
                 server.bytes_in += size
                 flow.last_in_s = now_s
+            elif flow := forwarder.steer(self, peer, flow, data, now_s):
+                waiting.append((flow, data))
+        # One right after the other: to wake a receiver up for each would cost as much as steering it.
+        for flow, data in waiting:
+            if flow.sessions:
+                forwarder.to_server(flow, data, now_s)
             else:
-                forwarder.from_client(self, peer, flow, data, now_s)
+                self.service.drops["flow-gave-way"] += 1

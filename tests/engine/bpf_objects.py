@@ -20,7 +20,15 @@ FORWARD_SOURCE = Path(__file__).parents[2] / "engine" / "fastpath" / "forward.bp
 PROBE_SOURCE = Path(__file__).parent / "fastpath" / "probe.bpf.c"
 CARELESS_SOURCE = PROBE_SOURCE.with_name("careless.bpf.c")
 
-_PROGRAMS = {"clang": "clang", "llvm-strip": "llvm", "ip": "iproute2", "setpriv": "util-linux"}
+_PROGRAMS = {
+    "clang": "clang",
+    "llvm-strip": "llvm",
+    "gcc": "gcc",
+    "make": "make",
+    "ip": "iproute2",
+    "ethtool": "ethtool",
+    "setpriv": "util-linux",
+}
 _HEADERS = {Path("/usr/include/bpf/bpf_helpers.h"): "libbpf-dev"}
 _CLONE_NEWNET = 0x40000000
 

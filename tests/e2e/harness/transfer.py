@@ -17,6 +17,8 @@ from harness.waiting import eventually
 
 _ECHO_PORT = 7
 _NUMBER_BYTES = 4
+_SO_RCVBUFFORCE = 33
+_BUFFER_BYTES = 1 << 20
 _LAST_WORD_S = 1.0
 """How long an echo may take after all was sent."""
 
@@ -86,7 +88,7 @@ class Transfer:
             elif now_s >= next_s:
                 self._near.sendto(self._sent.to_bytes(_NUMBER_BYTES, "big") + self._filling, (BEHIND, _ECHO_PORT))
                 self._sent += 1
-                next_s += self._every_s
+                next_s = now_s + self._every_s
             self._receive(max(0.0, next_s - now_s) if until_s == float("inf") else self._every_s)
 
     @property
@@ -107,7 +109,7 @@ class Transfer:
 
 @contextmanager
 def transferring(
-    client: Client, server: Server, *, every_s: float = 0.001, size_bytes: int = 200
+    client: Client, server: Server, *, every_s: float = 0.002, size_bytes: int = 200
 ) -> Iterator[Transfer]:
     """Have datagrams go through a client's tunnel and back; they stop at the end."""
     with (
@@ -124,5 +126,6 @@ def transferring(
 def _bound(namespace: Namespace, address: str, port: int) -> socket.socket:
     with namespace.entered():
         made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
     made.bind((address, port))
     return made

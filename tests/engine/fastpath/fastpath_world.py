@@ -261,11 +261,11 @@ class World:
 
     def install(self, direction: Direction) -> Direction:
         """Have the kernel forward one direction of a flow, new or as if new, and long unused."""
-        assert self.has_room_for(direction)
+        assert self.try_to_install(direction)
         return direction
 
-    def has_room_for(self, direction: Direction) -> bool:
-        """Install a direction, if its table has room where it would be looked for."""
+    def try_to_install(self, direction: Direction) -> bool:
+        """Install a direction; says whether its table had room where it would be looked for."""
         self.remove(direction)
         comes, becomes = direction.before.packed, direction.after.packed
         slot = self._table(direction).insert(comes, becomes, TOTAL_PLACE, tick_now() - LONG_AGO_TICKS & TICKS_MASK)

@@ -64,7 +64,7 @@ def check(small_world: World, directions: list[Direction], installed: set[Direct
 def test_in_a_full_table_each_flow_is_found(small_world: World, family: Family) -> None:
     """More flows than fit: those for whom there was room are forwarded, each as itself; the others are passed up."""
     directions = flows_alike(family)
-    installed = {direction for direction in directions if small_world.has_room_for(direction)}
+    installed = {direction for direction in directions if small_world.try_to_install(direction)}
     assert 2 * SESSIONS < len(installed) < MORE_THAN_FIT
     check(small_world, directions, installed)
 
@@ -80,7 +80,7 @@ def test_flows_that_go_leave_the_others_where_they_are(small_world: World, famil
             if direction in installed and chance.random() < 0.5:
                 small_world.remove(direction)
                 installed.remove(direction)
-            elif direction not in installed and small_world.has_room_for(direction):
+            elif direction not in installed and small_world.try_to_install(direction):
                 installed.add(direction)
         check(small_world, directions, installed)
 
@@ -89,9 +89,9 @@ def test_flows_that_go_leave_the_others_where_they_are(small_world: World, famil
 def test_an_emptied_table_is_as_new(small_world: World, family: Family) -> None:
     """All flows go: every one of them is passed up, and the same ones find room again."""
     directions = flows_alike(family)
-    installed = {direction for direction in directions if small_world.has_room_for(direction)}
+    installed = {direction for direction in directions if small_world.try_to_install(direction)}
     for direction in installed:
         small_world.remove(direction)
     check(small_world, directions, set())
-    assert {direction for direction in directions if small_world.has_room_for(direction)} == installed
+    assert {direction for direction in directions if small_world.try_to_install(direction)} == installed
     check(small_world, directions, installed)

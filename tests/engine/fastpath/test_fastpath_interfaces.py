@@ -91,19 +91,6 @@ def test_an_attached_xdp_program_is_told(tmp_path: Path) -> None:
         assert found("left").xdp_program_id is None
 
 
-@pytest.mark.usefixtures("pair")
-def test_a_vlan_device_leads_to_the_one_below() -> None:
-    """As this kernel tells it, where it has VLAN devices."""
-    try:
-        ip("link add link left name office type vlan id 7")
-    except subprocess.CalledProcessError as error:
-        if b"Unknown device type" in error.stderr:
-            pytest.skip("this kernel makes no VLAN devices")
-        raise
-    office = found("office")
-    assert (office.vlan, office.lower_index, office.kind) == (7, found("left").index, "vlan")
-
-
 @pytest.mark.parametrize(
     ("protocol", "elsewhere", "expected"),
     [

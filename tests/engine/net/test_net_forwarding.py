@@ -10,11 +10,12 @@ import pytest
 import trio
 from net_gateway import Client, Gateway, Peer, VpnServer, gateway
 
-from engine.config.schema import PersistenceKind
+from engine.config.schema import PersistenceKind, Source
 from engine.net.batches import SLOTS
 from engine.net.listener import BATCHES_AT_ONCE
 from engine.sessions.flow import Port
-from engine.sessions.session import Phase
+from engine.sessions.session import Phase, Session
+from engine.wire.encapsulation import NON_ESP_MARKER
 from tests.engine.sessions.session_world import (
     IKE,
     KEEPALIVE,
@@ -363,3 +364,38 @@ async def test_pump_serves_under_trio_and_lets_others_run() -> None:
                     forwarded += len(server.nat_t.received())
             nursery.cancel_scope.cancel()
         assert forwarded == 2000
+
+
+@pytest.mark.parametrize("source", [Source.SNAT, Source.TRANSPARENT])
+def test_a_flows_datagrams_keep_their_order_within_a_batch(source: Source) -> None:
+    """IKE, ESP and keepalives that arrive together leave in the order in which they came."""
+    if source is Source.TRANSPARENT and os.geteuid() != 0:
+        pytest.skip("raw sockets need root")
+    with gateway(servers=1, source=source) as gate:
+        client, (server,) = gate.client(), gate.servers
+        gate.forwarder.table.set_phase(established(gate, client), Phase.ESTABLISHED)
+        sent = [esp() + b"1", informational(1), esp() + b"2", KEEPALIVE, esp() + b"3", informational(1), esp() + b"4"]
+        for datagram in sent:
+            client.sockets[NAT_T].send(datagram, gate.address[NAT_T])
+        gate.settle()
+        assert [datagram for datagram, _ in server.nat_t.received()] == sent
+
+
+def established(gate: Gateway, client: Client) -> Session:
+    """A session that begins on 4500, with its first message out of the way."""
+    client.send(NAT_T, NON_ESP_MARKER + init(1))
+    gate.servers[0].nat_t.received()
+    return gate.service.by_spi[1]
+
+
+def test_flow_that_gives_way_within_a_batch_leaves_no_socket() -> None:
+    """Of two clients that arrive together at a table with room for one, the later is served; the other is counted."""
+    with gateway(servers=1) as gate:
+        gate.forwarder.table.max_sessions = 1
+        clients = [gate.client(), gate.client()]
+        for spi, client in enumerate(clients, start=1):
+            client.sockets[IKE].send(init(spi), gate.address[IKE])
+        gate.settle()
+        assert [datagram for datagram, _ in gate.servers[0].ike.received()] == [init(2)]
+        assert gate.service.drops == {"flow-gave-way": 1}
+        assert len(gate.forwarder.upstreams) == 1

@@ -368,7 +368,7 @@ def test_pool_spreads_sessions_and_counts_them() -> None:
     sessions = fill(world, 7)
     use = world.server("a").source_use
     assert sorted(use.values()) == [2, 2, 3]
-    assert sources_for(sessions[0], world.service.snat_pool)[0] == sessions[0].source_address
+    assert next(sources_for(sessions[0], world.service.snat_pool)) == sessions[0].source_address
     assert all({flow.source[0] for flow in s.flows if flow.source} == {s.source_address} for s in sessions)
     for session in sessions:
         world.table.close(session)

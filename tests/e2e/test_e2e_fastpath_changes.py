@@ -1,0 +1,140 @@
+"""What changes around tunnels whose data passes in the kernel: the setting, devices, addresses, neighbours."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from harness.balancer import configuration
+from harness.fast_path import await_fast, check_fast, fast_path
+from harness.lab import Lab
+from harness.namespaces import Namespace
+from harness.peers import Client, Profile
+from harness.plan import LAN, WAN, Family, Segment
+from harness.topology import Node, device_in, give_addresses
+from harness.transfer import transferring
+from harness.waiting import eventually
+
+pytestmark = pytest.mark.e2e
+
+sources = pytest.mark.parametrize("source", ["transparent", "snat"])
+segments = pytest.mark.parametrize("segment", [WAN, LAN], ids=lambda segment: segment.bridge)
+
+REPLAY_WINDOW = 32
+"""How far strongSwan lets packets come late."""
+NEIGHBOUR_WITHIN_S = 2.0
+
+
+@pytest.fixture(autouse=True)
+def _tidy(fast_lab: Lab) -> Iterator[None]:
+    yield
+    fast_lab.balancer.close()
+    for segment, addresses in fast_lab.topology.arms.items():
+        give_addresses(fast_lab.balancer.node, segment, device_in(segment), addresses)
+    fast_lab.tidy()
+
+
+def start(lab: Lab, source: str = "transparent", setting: str = "auto") -> None:
+    lab.balancer.write(configuration(lab.topology, source) | fast_path(setting))
+    lab.balancer.start()
+
+
+def tunnel(lab: Lab, family: Family = Family.IPV4) -> Client:
+    client = lab.clients["c1"]
+    client.connect(lab.vip[family], Profile.CERT)
+    await_fast(lab, client)
+    return client
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < seconds
+
+
+@sources
+def test_flows_change_paths_under_a_transfer_without_loss(fast_lab: Lab, source: str) -> None:
+    """Nothing is lost or doubled, and no packet is overtaken by so many that a peer would drop it as replayed."""
+    lab = fast_lab
+    start(lab, source, "off")
+    client = lab.clients["c1"]
+    client.connect(lab.vip[Family.IPV4], Profile.CERT)
+    client.await_data()
+    with transferring(client, lab.servers[client.tunnel().server]) as transfer:
+        for setting, mode in (("auto", "native"), ("off", "off"), ("generic", "generic"), ("native", "native")):
+            transfer.go_on(50)
+            lab.balancer.write(configuration(lab.topology, source) | fast_path(setting))
+            lab.balancer.hang_up()
+            eventually(lambda mode=mode: lab.balancer.status().fast_path == mode, f"the fast path is {mode}")
+            flows = 0 if setting == "off" else 1
+            eventually(lambda flows=flows: lab.balancer.status().kernel.flows == flows, f"the kernel has {flows} flows")
+            transfer.go_on(100)
+        for passed in transfer.finish():
+            assert (passed.lost, passed.doubled) == ([], 0)
+            assert passed.furthest_behind < REPLAY_WINDOW
+
+
+@segments
+def test_data_passes_in_the_kernel_again_after_a_device_was_down(fast_lab: Lab, segment: Segment) -> None:
+    start(fast_lab)
+    client = tunnel(fast_lab)
+    device, namespace = device_in(segment), fast_lab.balancer.node.namespace
+    namespace.ip(f"link set {device} down")
+    assert not client.ping(2).answered
+    namespace.ip(f"link set {device} up")
+    check_fast(fast_lab, client)
+
+
+@segments
+@sources
+def test_data_passes_in_the_kernel_again_by_a_new_device(fast_lab: Lab, source: str, segment: Segment) -> None:
+    """It has the name of the old one, and another index."""
+    start(fast_lab, source)
+    client = tunnel(fast_lab)
+    fast_lab.topology.replace_device(segment)
+    check_fast(fast_lab, client)
+    assert fast_lab.balancer.status().fast_path_reason == ""
+
+
+@sources
+def test_data_passes_after_the_balancers_address_was_away(fast_lab: Lab, source: str) -> None:
+    """The one by which it reaches the servers, and which they see where `source` is `snat`."""
+    start(fast_lab, source)
+    client = tunnel(fast_lab)
+    device, namespace = device_in(LAN), fast_lab.balancer.node.namespace
+    namespace.ip(f"addr flush dev {device} scope global")
+    assert not client.ping(2).answered
+    give_addresses(fast_lab.balancer.node, LAN, device, fast_lab.topology.arms[LAN])
+    check_fast(fast_lab, client)
+
+
+@pytest.mark.parametrize("family", list(Family))
+@pytest.mark.parametrize("whose", ["server", "client"])
+def test_frames_go_to_a_neighbours_new_mac_address(fast_lab: Lab, family: Family, whose: str) -> None:
+    """Soon after it has said something from there, for then the kernel knows."""
+    start(fast_lab)
+    client = tunnel(fast_lab, family)
+    node = client.node if whose == "client" else fast_lab.servers[client.tunnel().server].node
+    change_mac(node.namespace, "eth0")
+    speak(node, fast_lab)
+    with at_most(NEIGHBOUR_WITHIN_S):
+        await_fast(fast_lab, client)
+    check_fast(fast_lab, client)
+
+
+def change_mac(namespace: Namespace, device: str) -> None:
+    (link,) = json.loads(namespace.run("ip", "-json", "link", "show", device))
+    before = bytes.fromhex(link["address"].replace(":", ""))
+    after = bytes([*before[:-1], before[-1] ^ 0xFF]).hex(":")
+    namespace.ip(f"link set {device} address {after}")
+
+
+def speak(node: Node, lab: Lab) -> None:
+    """Have a machine say something to the balancer, in both families."""
+    segment = LAN if node.name.startswith("rs") else WAN
+    for address in lab.topology.arms[segment][0].values():
+        node.namespace.run("ping", "-c1", "-W1", address)
