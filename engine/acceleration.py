@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 OFFERED_AT_ONCE = 500
 TOLD_EVERY_S = 1.0
+TRIED_AGAIN_S = 30.0
+"""After a failure, which may have been a moment's: of memory or of open files, say."""
 OFF = "off"
 
 log = logging.getLogger(__name__)
@@ -80,7 +82,7 @@ class Acceleration:
         return KernelStatus(
             flows=kernel.flow_count,
             forwarded=kernel.forwarded,
-            refused=dict(kernel.refused),
+            refused={reason: count for reason, count in kernel.refused.items() if count},
             passed_up={reason.slug: count for reason, count in kernel.passed_up.items() if count},
             devices=[
                 FastPathDevice(name=one.name, mode=one.mode or "", egress=one.egress, reason=one.reason)
@@ -115,10 +117,14 @@ class Acceleration:
             with await trio.to_thread.run_sync(KernelForwarding, self._config, self._servers) as kernel:
                 await self._forward_with(kernel)
         except* FastPathError as failures:
-            failure = str(failures.exceptions[0])
+            first: Exception = failures
+            while isinstance(first, ExceptionGroup):
+                first = first.exceptions[0]
+            failure = str(first)
         if failure:
             self._turned_off(failure)
-            await self._changed.wait()
+            with trio.move_on_after(TRIED_AGAIN_S):
+                await self._changed.wait()
 
     async def _forward_with(self, kernel: KernelForwarding) -> None:
         self._kernel = kernel
@@ -127,11 +133,12 @@ class Acceleration:
                 await nursery.start(kernel.run)
                 nursery.start_soon(self._offer_all)
                 nursery.start_soon(self._tell_changes)
-                while kernel.suits(self._config):
+                while True:
                     await self._changed.wait()
                     self._changed = trio.Event()
-                    if kernel.suits(self._config):
-                        await kernel.follow(self._config)
+                    if _why_not_wanted(self._config) or not kernel.suits(self._config):
+                        break
+                    await kernel.follow(self._config)
                 nursery.cancel_scope.cancel()
         finally:
             self._kernel = None

@@ -259,6 +259,7 @@ class Deployment:
             for flow in session.flows:
                 self._forwarder.upstreams.close(flow)
                 flow.source = None
+                self._forwarder.fast_path.offer(flow)
 
     def _make_scheduler(self, config: ServiceConfig) -> Scheduler:
         return make_scheduler(config.scheduler, key=self._secret, random=self._random)

@@ -31,3 +31,10 @@ def test_importing_everything_loads_nothing_unwanted(packages: list[str], unwant
     script = IMPORT_ALL.format(packages=packages, unwanted=unwanted)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_an_engine_without_the_fast_path_loads_nothing_of_it() -> None:
+    """Neither the package nor what it needs, so that it may be missing."""
+    script = "import sys, engine.runtime; print(*(name for name in sys.modules if name.startswith('engine.fastpath')))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

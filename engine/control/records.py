@@ -158,7 +158,7 @@ class KernelStatus(Record, frozen=True):
     forwarded: int = 0
     """Packets since the fast path was switched on, both ways."""
     refused: dict[str, int] = {}
-    """Flows that it could not take, by reason."""
+    """Flows that it cannot take, by reason."""
     passed_up: dict[str, int] = {}
     """Packets left to the kernel's own stack, and so to the slow path if they are for it, by reason."""
     devices: list[FastPathDevice] = []

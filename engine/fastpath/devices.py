@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Final
 
 from engine.config.addresses import expand_pool
 from engine.config.schema import Config
 from engine.fastpath.attachments import Attachment
+from engine.fastpath.bpf import BpfError
 from engine.fastpath.interfaces import Interface
-from engine.fastpath.layout import MAX_PORTS
+from engine.fastpath.layout import MAX_EGRESSES, MAX_PORTS
 from engine.fastpath.program import ForwardingProgram
+
+_WITHOUT_FRAMES: Final = frozenset({"dummy", "vrf"})
+"""Kinds of Ethernet devices that only hold addresses: what is sent to these comes in by others."""
 
 RouteTo = Callable[[str], int | None]
 """The index of the device by which an address is reached."""
@@ -21,18 +28,21 @@ def wanted_devices(config: Config, interfaces: Mapping[int, Interface], route_to
     They have the services' and snat addresses, or lead to real servers. An address that no Ethernet device has (on the
     loopback device, say) can be reached by any: then all that have addresses are wanted.
     """
-    at = {address: interface.index for interface in interfaces.values() for address in interface.addresses}
+    at = defaultdict[str, set[int]](set)
+    for interface in interfaces.values():
+        if _lower(interfaces, interface.index) is not None:
+            for address in interface.addresses:
+                at[address].add(interface.index)
     wanted: set[int] = set()
     everywhere = False
     for service in config.services:
+        if service.address.is_loopback():
+            # Its clients are on this machine: their packets come in by no device.
+            continue
         for address in (service.address, *expand_pool(service.snat_addresses)):
-            if address.is_loopback():
-                continue
-            index = at.get(str(address))
-            if index is not None and _lower(interfaces, index) is not None:
-                wanted.add(index)
-            else:
-                everywhere = True
+            having = at[str(address)]
+            wanted |= having
+            everywhere = everywhere or not (having or address.is_loopback())
         for server in service.real_servers:
             index = route_to(str(server.address))
             if index is not None:
@@ -67,7 +77,8 @@ class Egresses:
         """Port by the index of its device."""
         self._egresses: dict[int, tuple[int, int | None]] = {}
         """Port and VLAN by the index of the device that the routing table names."""
-        self._free = list(range(MAX_PORTS))[::-1]
+        self._free = deque(range(MAX_PORTS))
+        """Those free for longest first: a flow may still have the port that its device had."""
 
     def follow(self, fit: Iterable[int], interfaces: Mapping[int, Interface]) -> None:
         """Let frames leave by the devices with these indexes, and by the VLAN devices above them."""
@@ -76,15 +87,12 @@ class Egresses:
             port = self._ports.pop(index)
             self._program.set_port(port, None)
             self._free.append(port)
-        for index in sorted(devices - self._ports.keys()):
-            if not self._free:
-                break
-            self._ports[index] = self._free.pop()
-            self._program.set_port(self._ports[index], index)
+        for index in sorted(devices):
+            self._open_port(index)
+        fitting = (one for one in interfaces.values() if one.up and one.lower_index in self._ports)
         wanted = {
             interface.index: (self._ports[interface.lower_index], interface.vlan)
-            for interface in interfaces.values()
-            if interface.up and interface.lower_index in self._ports
+            for interface in islice(fitting, MAX_EGRESSES)
         }
         for index in self._egresses.keys() - wanted.keys():
             self._program.remove_egress(index)
@@ -93,6 +101,21 @@ class Egresses:
                 self._program.set_egress(index, port, vlan)
         self._egresses = wanted
 
+    def _open_port(self, index: int) -> None:
+        # Also one that is open: when a device goes, the kernel closes its port, and the same device may come back.
+        port = self._ports.pop(index, None)
+        if port is None:
+            if not self._free:
+                return
+            port = self._free.popleft()
+        try:
+            self._program.set_port(port, index)
+        except BpfError:
+            # The device has gone since the kernel was asked, which netlink will tell.
+            self._free.append(port)
+        else:
+            self._ports[index] = port
+
 
 def _lower(interfaces: Mapping[int, Interface], index: int) -> Interface | None:
     """The Ethernet device whose frames a device's packets come in; None: they come in none."""
@@ -100,4 +123,6 @@ def _lower(interfaces: Mapping[int, Interface], index: int) -> Interface | None:
     if interface is None:
         return None
     below = interfaces.get(interface.lower_index)
-    return below if below is not None and below.is_ethernet else None
+    if below is None or not below.is_ethernet or below.kind in _WITHOUT_FRAMES:
+        return None
+    return below

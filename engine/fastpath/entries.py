@@ -27,6 +27,11 @@ def is_ready(flow: Flow) -> bool:
     return flow.last_out_s > 0 and flow.source is not None and flow.listener is not None
 
 
+def has_lost_port(flow: Flow) -> bool:
+    """Whether its socket was closed to make room: its source port towards the real server may be another flow's now."""
+    return flow.service.is_snat and flow.upstream is None
+
+
 def carries_tunnel(flow: Flow) -> bool:
     """Whether ESP of an established session may come on a flow."""
     return flow.port is Port.NAT_T and any(not session.half_open for session in flow.sessions)

@@ -44,7 +44,7 @@ struct {
 
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
-    __uint(max_entries, MAX_PORTS);
+    __uint(max_entries, MAX_EGRESSES);
     __type(key, __u32);
     __type(value, struct egress);
 } egresses SEC(".maps");

@@ -14,7 +14,7 @@ from engine.fastpath.bpf import XdpMode
 from engine.fastpath.devices import Egresses, wanted_devices, without_forwarding
 from engine.fastpath.interfaces import Interface, list_interfaces, route_to
 from engine.fastpath.layout import FLOW_V4, FLOW_V6, FlowLayout, Reason
-from engine.fastpath.netlink_watch import NetlinkWatch
+from engine.fastpath.netlink_watch import Change, NetlinkWatch
 from engine.fastpath.program import ForwardingProgram
 from engine.fastpath.reconciler import Reconciler
 from engine.fastpath.totals import Totals
@@ -26,6 +26,8 @@ COUNT_EVERY_S = 1.0
 READ_PER_S = 50_000
 """Flows whose counters are read in a second, if there are so many: a few hundredths of a core."""
 VERIFY_EVERY_S = 10.0
+FOLLOW_EVERY_S = 0.25
+"""However fast routes and devices flap."""
 
 
 class KernelForwarding:
@@ -89,7 +91,6 @@ class KernelForwarding:
         return (
             before.fast_path is after.fast_path
             and after.max_sessions <= before.max_sessions
-            and bool(config.services)
             and _families(config) <= _families(self._made_for)
         )
 
@@ -127,6 +128,7 @@ class KernelForwarding:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._reconcile)
                 nursery.start_soon(self._count)
+                nursery.start_soon(self._credit)
                 nursery.start_soon(self._follow_netlink, watch)
                 nursery.start_soon(self._verify_neighbours, watch)
 
@@ -150,6 +152,10 @@ class KernelForwarding:
             self.forwarded += self._totals.collect(self._servers())
             self.passed_up = self._program.passed_up()
             self._reconciler.look_at_waiting()
+
+    async def _credit(self) -> None:
+        while True:
+            await trio.sleep(COUNT_EVERY_S)
             for flows in self._reconciler.credit_all(trio.current_time()):
                 await trio.sleep(flows / READ_PER_S)
 
@@ -157,8 +163,9 @@ class KernelForwarding:
         while True:
             changed = await watch.changed()
             self._program.look_again()
-            if "devices" in changed:
+            if changed != {Change.NEIGHBOURS}:
                 await self._follow_devices()
+                await trio.sleep(FOLLOW_EVERY_S)
 
     async def _verify_neighbours(self, watch: NetlinkWatch) -> None:
         while True:

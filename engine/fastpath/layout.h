@@ -7,6 +7,7 @@
 
 enum {
     MAX_PORTS = 256,      /* network devices that frames may leave by */
+    MAX_EGRESSES = 4352,  /* these, and as many VLAN devices as one of them can have */
     MAX_TOTALS = 8192,    /* two for each real server: to it, from it */
     PROBES = 16,          /* slots from its first one on that a flow may be in */
     TICK_SHIFT = 28,      /* a tick is 2^28 ns, about a quarter of a second; `last_used` counts them */

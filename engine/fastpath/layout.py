@@ -13,6 +13,7 @@ TICK_SHIFT: Final = 28
 TICK_S: Final = (1 << TICK_SHIFT) / 1e9
 NO_VLAN: Final = 0xFFFF
 MAX_PORTS: Final = 256
+MAX_EGRESSES: Final = 4352
 MAX_TOTALS: Final = 8192
 
 TRACK: Final = Struct("=6s6sHHHBBHHI4sQ")

@@ -24,7 +24,7 @@ _JOIN: Final = 1
 _GROUPS: Final = (1, 3, 5, 7, 8, 24, 9, 11, 19, 25, 32)
 _OF_DEVICES: Final = frozenset({16, 17, 20, 21, 80, 81})
 """Kinds of messages: links, addresses and settings (of which forwarding is one), new and deleted."""
-_OF_WAYS: Final = frozenset({24, 25, 32, 33, 104, 105})
+_OF_ROUTES: Final = frozenset({24, 25, 32, 33, 104, 105})
 """Routes, rules and next hops, new and deleted."""
 _OF_NEIGHBOURS: Final = frozenset({28, 29})
 _DELETED_NEIGHBOUR: Final = 29
@@ -39,8 +39,10 @@ class Change(StrEnum):
 
     DEVICES = "devices"
     """Devices, their addresses or their settings."""
-    WAYS = "ways"
-    """Next hops for packets, or how to reach them."""
+    ROUTES = "routes"
+    """By which devices and next hops packets leave."""
+    NEIGHBOURS = "neighbours"
+    """The MAC addresses of next hops."""
 
 
 _EVERYTHING: Final = frozenset(Change)
@@ -56,12 +58,16 @@ class NetlinkWatch:
     def __init__(self) -> None:
         try:
             self._socket = kernel_socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK, NETLINK_ROUTE)
-            self._socket.bind((0, 0))
         except OSError as error:
             raise NetlinkError(error.errno or 0) from error
-        self._socket.setsockopt(SOL_SOCKET, SO_RCVBUF, _BUFFER_BYTES)
-        for group in _GROUPS:
-            self._socket.setsockopt(SOL_NETLINK, _JOIN, group)
+        try:
+            self._socket.bind((0, 0))
+            self._socket.setsockopt(SOL_SOCKET, SO_RCVBUF, _BUFFER_BYTES)
+            for group in _GROUPS:
+                self._socket.setsockopt(SOL_NETLINK, _JOIN, group)
+        except OSError as error:
+            self._socket.close()
+            raise NetlinkError(error.errno or 0) from error
         self._neighbours = KnownNeighbours()
 
     def __enter__(self) -> Self:
@@ -87,7 +93,7 @@ class NetlinkWatch:
     async def changed(self) -> frozenset[Change]:
         """Wait for a change; all that changed since the last call.
 
-        A change of devices is one of ways, too: of the routes that go with a device the kernel does not tell.
+        A change of devices is one of everything: of the routes that go with a device the kernel does not tell.
 
         Raises:
             NetlinkError: the subscription is broken.
@@ -119,8 +125,8 @@ class NetlinkWatch:
     def _changes_told(self, kind: int, body: bytes) -> frozenset[Change]:
         if kind in _OF_DEVICES:
             return _EVERYTHING
-        if kind in _OF_NEIGHBOURS:
-            of_ways = self._neighbours.is_changed(body, deleted=kind == _DELETED_NEIGHBOUR)
-        else:
-            of_ways = kind in _OF_WAYS
-        return frozenset({Change.WAYS}) if of_ways else frozenset()
+        if kind in _OF_ROUTES:
+            return frozenset({Change.ROUTES})
+        if kind in _OF_NEIGHBOURS and self._neighbours.is_changed(body, deleted=kind == _DELETED_NEIGHBOUR):
+            return frozenset({Change.NEIGHBOURS})
+        return frozenset()

@@ -6,7 +6,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
-from engine.fastpath.entries import Entries, carries_tunnel, entries, is_ready
+from engine.fastpath.entries import Entries, carries_tunnel, entries, has_lost_port, is_ready
 from engine.fastpath.flow_table import FlowTable
 from engine.fastpath.kernel_flow import KernelFlow
 from engine.fastpath.layout import FlowLayout, tick_now
@@ -16,6 +16,7 @@ from engine.sessions.real_server import RealServer
 
 CHANGED_AT_ONCE = 64
 """Flows that change paths in one step: few, for what arrives meanwhile overtakes what the slow path still holds."""
+LOOKED_AT_ONCE = 1_000
 WAITING_AT_ONCE = 1_000
 CREDITED_AT_ONCE = 500
 """Flows whose counters are read in one turn: less than a millisecond."""
@@ -24,8 +25,8 @@ CREDITED_AT_ONCE = 500
 class Reconciler:
     """Holds what the kernel has against what the session table wants, flow by flow, a bounded number at a time.
 
-    Whoever changes a flow offers it; nothing happens until the next `step`. `refused` counts, by reason, what the
-    kernel could not take: such flows stay on the slow path.
+    Whoever changes a flow offers it; nothing happens until the next `step`. `refused` is how many flows stay on the
+    slow path because the kernel cannot take them, by reason.
     """
 
     def __init__(self, tables: Mapping[FlowLayout, FlowTable], totals: Totals) -> None:
@@ -33,11 +34,11 @@ class Reconciler:
         self._tables = tables
         self._totals = totals
         self._offered: OrderedDict[Flow, None] = OrderedDict()
-        self._waiting: dict[Flow, None] = {}
-        """Flows that carry a tunnel but were not answered yet, or were refused."""
+        self._waiting: dict[Flow, str] = {}
+        """Flows that carry a tunnel but were refused, and why; empty: they lack an answer or a source yet."""
         self._held: dict[Flow, KernelFlow] = {}
-        self._taken: set[bytes] = set()
-        """The tuples that lead to a flow."""
+        self._taken: dict[bytes, KernelFlow] = {}
+        """The flows by the tuples that lead to them."""
 
     def __len__(self) -> int:
         """How many flows the kernel has."""
@@ -54,24 +55,26 @@ class Reconciler:
 
     def look_at_waiting(self) -> None:
         """Offer some of the flows again that the kernel could not have before."""
-        for flow in list(islice(self._waiting, WAITING_AT_ONCE)):
-            del self._waiting[flow]
+        for flow in islice(self._waiting, WAITING_AT_ONCE):
             self._offered[flow] = None
 
     def step(self, now_s: float) -> bool:
         """Give flows to the kernel and take some from it, a bounded number; says whether more are waiting."""
         changed = 0
-        while self._offered and changed < CHANGED_AT_ONCE:
+        for _ in range(min(LOOKED_AT_ONCE, len(self._offered))):
+            if changed >= CHANGED_AT_ONCE:
+                break
             flow, _ = self._offered.popitem(last=False)
-            self._waiting.pop(flow, None)
+            if refusal := self._waiting.pop(flow, ""):
+                self.refused[refusal] -= 1
             held = self._held.get(flow)
-            wanted = self._wanted(flow, held is not None)
+            wanted = self._wanted(flow)
             if held is not None and wanted != held.entries:
                 self._take_back(held, now_s)
                 held = None
                 changed += 1
             if held is None and wanted is not None:
-                self._hand_over(flow, wanted)
+                self._hand_over(flow, wanted, now_s)
                 changed += 1
         return self.behind
 
@@ -86,7 +89,8 @@ class Reconciler:
         while some := list(islice(everything, CREDITED_AT_ONCE)):
             now_ticks = tick_now()
             for held in some:
-                held.credit(now_ticks, now_s)
+                if self._has(held):
+                    held.credit(now_ticks, now_s)
             yield len(some)
 
     def abandon(self, server: RealServer, now_s: float) -> Iterator[int]:
@@ -103,19 +107,23 @@ class Reconciler:
         for at in range(0, len(everything), CREDITED_AT_ONCE):
             some = everything[at : at + CREDITED_AT_ONCE]
             for held in some:
-                if held.flow in self._held:
+                if self._has(held):
                     self._take_back(held, now_s)
             yield len(some)
 
-    def _wanted(self, flow: Flow, held: bool) -> Entries | None:
+    def _has(self, held: KernelFlow) -> bool:
+        """Whether a flow still is where it was: its slots may be another's after a turn."""
+        return self._held.get(held.flow) is held
+
+    def _wanted(self, flow: Flow) -> Entries | None:
         if not carries_tunnel(flow):
             return None
-        if not held and not is_ready(flow):
-            self._waiting[flow] = None
+        if not is_ready(flow):
+            self._waiting[flow] = ""
             return None
         wanted = entries(flow)
         if wanted is None:
-            self.refused["addresses"] += 1
+            self._refuse(flow, "addresses")
         return wanted
 
     def _take_back(self, held: KernelFlow, now_s: float) -> None:
@@ -123,14 +131,19 @@ class Reconciler:
             held.table.remove(slot)
         held.credit(tick_now(), now_s)
         held.flow.change_path(fast=False)
-        self._taken -= {held.entries.from_client, held.entries.from_server}
+        del self._taken[held.entries.from_client], self._taken[held.entries.from_server]
         del self._held[held.flow]
 
-    def _hand_over(self, flow: Flow, wanted: Entries) -> None:
-        if wanted.from_client in self._taken or wanted.from_server in self._taken:
-            # Two services stand for the same client at the same real server: the slow path tells them apart.
-            self._refuse(flow, "ambiguous")
-            return
+    def _hand_over(self, flow: Flow, wanted: Entries, now_s: float) -> None:
+        for key in (wanted.from_client, wanted.from_server):
+            other = self._taken.get(key)
+            if other is None:
+                continue
+            if not has_lost_port(other.flow):
+                # Two services stand for the same client at the same real server: the slow path tells them apart.
+                self._refuse(flow, "ambiguous")
+                return
+            self._take_back(other, now_s)
         try:
             total = self._totals.place_of(flow.server)
         except NoPlace:
@@ -145,9 +158,9 @@ class Reconciler:
                     table.remove(slot)
             self._refuse(flow, "no-room")
             return
-        self._held[flow] = KernelFlow(flow, wanted, table, inward, outward)
-        self._taken |= {wanted.from_client, wanted.from_server}
+        held = self._held[flow] = KernelFlow(flow, wanted, table, inward, outward)
+        self._taken[wanted.from_client] = self._taken[wanted.from_server] = held
 
     def _refuse(self, flow: Flow, reason: str) -> None:
         self.refused[reason] += 1
-        self._waiting[flow] = None
+        self._waiting[flow] = reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from engine.fastpath.layout import MAX_TOTALS, TOTAL
@@ -21,7 +22,8 @@ class Totals:
     def __init__(self, read: ReadTotal) -> None:
         self._read = read
         self._places: dict[RealServer, int] = {}
-        self._free = list(range(0, MAX_TOTALS, 2))[::-1]
+        self._free = deque(range(0, MAX_TOTALS, 2))
+        """Those free for longest first: flows of a server that is gone are counted until the last has left the kernel."""
         self._counted: dict[int, tuple[int, int]] = {}
         """Packets and bytes of each place in use, as last read."""
 
@@ -35,7 +37,7 @@ class Totals:
         if place is None:
             if not self._free:
                 raise NoPlace
-            place = self._places[server] = self._free.pop()
+            place = self._places[server] = self._free.popleft()
             for one in (place, place + 1):
                 self._counted[one] = self._sum(one)
         return place

@@ -72,7 +72,8 @@ class Listener:
                 flow.last_in_s = now_s
             elif flow := forwarder.steer(self, peer, flow, data, now_s):
                 waiting.append((flow, data))
-        # One right after the other: to wake a receiver up for each would cost as much as steering it.
+        # One right after the other: to wake a receiver up for each would cost as much as steering it. ESP that came
+        # after them has waited too, so that nothing overtakes anything.
         for flow, data in waiting:
             if flow.sessions:
                 forwarder.to_server(flow, data, now_s)

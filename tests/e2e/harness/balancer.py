@@ -32,7 +32,7 @@ Table: TypeAlias = dict[str, Any]
 PROBE_INTERVAL_S = 0.3
 PROBE_TIMEOUT_S = 0.3
 PROBE_FALL = 2
-_HEALTH: Table = {
+HEALTH: Table = {
     "type": "ike",
     "interval": f"{PROBE_INTERVAL_S}s",
     "timeout": f"{PROBE_TIMEOUT_S}s",
@@ -55,7 +55,7 @@ def configuration(topology: Topology, source: str, **service_keys: Any) -> Table
                 "name": service_name(family),
                 "address": topology.vip[family],
                 "source": source,
-                "health": dict(_HEALTH),
+                "health": dict(HEALTH),
                 "real_server": [{"name": name, "address": node.addresses[family]} for name, node in servers.items()],
                 **service_keys,
             }

@@ -268,6 +268,7 @@ def test_frames_for_a_port_without_device_are_dropped(fresh_world: World, family
     fresh_world.forwarding.set_port(LAN.port, None)
     outcome = fresh_world.run(direction.frame())
     assert (outcome.verdict, outcome.reasons) == (Verdict.DROP, {Reason.PORT_GONE: 1})
+    assert fresh_world.flow(direction).packets == 0, "what was dropped is not counted as carried"
     fresh_world.forwarding.set_port(LAN.port, socket.if_nametoindex(LAN.name))
     assert forwards(fresh_world, direction)
 

@@ -17,8 +17,9 @@ from engine.fastpath.interfaces import list_interfaces
 from engine.fastpath.neighbours import MOST_AT_ONCE
 from engine.fastpath.netlink_watch import SETTLE_S, Change, NetlinkWatch
 
-WAYS = {Change.WAYS}
-ALL = {Change.DEVICES, Change.WAYS}
+ROUTES = {Change.ROUTES}
+NEIGHBOURS = {Change.NEIGHBOURS}
+ALL = set(Change)
 QUIET_S = 5 * SETTLE_S
 PATIENCE_S = 5.0
 
@@ -68,13 +69,13 @@ async def settle(watch: NetlinkWatch) -> None:
         ("link add other type veth peer another", ALL),
         ("address add 192.0.2.2/24 dev left", ALL),
         ("address add 2001:db8::1/64 dev left nodad", ALL),
-        ("route add 198.51.100.0/24 via 192.0.2.9", WAYS),
-        ("-6 route add 2001:db8:1::/48 dev left", WAYS),
-        ("rule add from 198.51.100.1 lookup 7", WAYS),
-        ("-6 rule add from 2001:db8::1 lookup 7", WAYS),
-        ("nexthop add id 5 dev left", WAYS),
-        ("neighbour add 192.0.2.9 lladdr 02:00:00:00:00:09 dev left", WAYS),
-        ("neighbour add 2001:db8::9 lladdr 02:00:00:00:00:09 dev left", WAYS),
+        ("route add 198.51.100.0/24 via 192.0.2.9", ROUTES),
+        ("-6 route add 2001:db8:1::/48 dev left", ROUTES),
+        ("rule add from 198.51.100.1 lookup 7", ROUTES),
+        ("-6 rule add from 2001:db8::1 lookup 7", ROUTES),
+        ("nexthop add id 5 dev left", ROUTES),
+        ("neighbour add 192.0.2.9 lladdr 02:00:00:00:00:09 dev left", NEIGHBOURS),
+        ("neighbour add 2001:db8::9 lladdr 02:00:00:00:00:09 dev left", NEIGHBOURS),
     ],
 )
 async def test_what_changes_is_told(command: str, expected: set[Change]) -> None:
@@ -108,9 +109,9 @@ async def test_a_neighbour_is_news_only_with_another_mac_address() -> None:
             ip(f"{known} 02:00:00:00:00:08 nud {state}")
             assert await is_silent(watch)
         ip(f"{known} 02:00:00:00:00:99 nud stale")
-        assert await told(watch) == WAYS
+        assert await told(watch) == NEIGHBOURS
         ip("neighbour del 192.0.2.8 dev left")
-        assert await told(watch) == WAYS
+        assert await told(watch) == NEIGHBOURS
 
 
 @pytest.mark.usefixtures("pair")
@@ -120,7 +121,7 @@ async def test_a_burst_is_told_once() -> None:
     with NetlinkWatch() as watch:
         await settle(watch)
         batch("route", *(f"10.{number}.0.0/16 via 192.0.2.9" for number in range(100)))
-        assert await told(watch) == WAYS
+        assert await told(watch) == ROUTES
         assert await is_silent(watch)
 
 
@@ -148,7 +149,7 @@ async def test_lost_messages_count_as_a_change_of_everything() -> None:
         assert await told(watch) == ALL
         await settle(watch)
         ip("route del 10.0.0.0/24")
-        assert await told(watch) == WAYS
+        assert await told(watch) == ROUTES
 
 
 @pytest.mark.usefixtures("pair")
