@@ -26,7 +26,9 @@ class Browser:
         rows: list[SessionRow] = []
         for numbers in slices(order.window(query.offset, query.limit)):
             now_s = trio.current_time()
-            rows += [session_row(session, now_s) for session in filter(None, map(self._table.sessions.get, numbers))]
+            for session in filter(None, map(self._table.sessions.get, numbers)):
+                self._table.refresh(session, now_s)
+                rows.append(session_row(session, now_s))
             await trio.lowlevel.checkpoint()
         return SessionPage(total=len(self._table.sessions), matched=len(order), offset=query.offset, rows=rows)
 

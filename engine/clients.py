@@ -171,6 +171,8 @@ class Clients:
             reasons = [f"{server.name}: {ineligible(service, server)}" for server in service.servers.values()]
             next_server, next_reason = "", "; ".join(reasons) or "the service has no real servers"
         sessions = service.by_host.get(host, [])[-SESSIONS_EXPLAINED:]
+        for session in sessions:
+            self._forwarder.table.refresh(session, now_s)
         return Explanation(
             client=host,
             service=service.name,

@@ -127,7 +127,9 @@ class Operations:
         session = self._forwarder.table.sessions.get(number)
         if session is None:
             raise Refused("not-found", f"there is no session {number} any more")
-        return reports.session_detail(session, trio.current_time())
+        now_s = trio.current_time()
+        self._forwarder.table.refresh(session, now_s)
+        return reports.session_detail(session, now_s)
 
     def explain(self, client: str) -> list[Explanation]:
         """Why a client address is where it is, and where a new session of it would go; raises Refused."""

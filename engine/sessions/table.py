@@ -221,6 +221,11 @@ class SessionTable:
                 self.look_again(session, session.last_seen_s + session.service.config.timeouts.spi_binding_s)
         self._end(flow)
 
+    def refresh(self, session: Session, now_s: float) -> None:
+        """Count what the kernel has forwarded of a session by now."""
+        for flow in session.flows:
+            self._fast_path.refresh(flow, now_s)
+
     def look_again(self, session: Session, due_s: float) -> None:
         """Have a session's deadline looked at no earlier than `due_s`."""
         self._expiry.push(due_s, session, self._check_session)
@@ -263,8 +268,7 @@ class SessionTable:
         timeouts = session.service.config.timeouts
         if session.phase is Phase.CLOSED:
             return None
-        for flow in session.flows:
-            self._fast_path.refresh(flow, now_s)
+        self.refresh(session, now_s)
         if session.half_open:
             # Quiet after an IKE_AUTH answer that has room for an AUTH payload: a tunnel without traffic yet. A peer
             # that goes on with IKE_AUTH after all (EAP with a person at it) puts the session back.
