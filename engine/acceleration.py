@@ -127,10 +127,10 @@ class Acceleration:
                 await self._changed.wait()
 
     async def _forward_with(self, kernel: KernelForwarding) -> None:
-        self._kernel = kernel
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(kernel.run)
+                self._kernel = kernel
                 nursery.start_soon(self._offer_all)
                 nursery.start_soon(self._tell_changes)
                 while True:

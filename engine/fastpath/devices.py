@@ -31,8 +31,8 @@ def wanted_devices(config: Config, interfaces: Mapping[int, Interface], route_to
     at = defaultdict[str, set[int]](set)
     for interface in interfaces.values():
         if _lower(interfaces, interface.index) is not None:
-            for address in interface.addresses:
-                at[address].add(interface.index)
+            for held in interface.addresses:
+                at[held].add(interface.index)
     wanted: set[int] = set()
     everywhere = False
     for service in config.services:

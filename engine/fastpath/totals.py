@@ -23,7 +23,7 @@ class Totals:
         self._read = read
         self._places: dict[RealServer, int] = {}
         self._free = deque(range(0, MAX_TOTALS, 2))
-        """Those free for longest first: flows of a server that is gone are counted until the last has left the kernel."""
+        """Those free for longest first: flows of a server that is gone are counted until they have left the kernel."""
         self._counted: dict[int, tuple[int, int]] = {}
         """Packets and bytes of each place in use, as last read."""
 

@@ -11,6 +11,7 @@ import os
 import platform
 import signal
 import sys
+import sysconfig
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -117,11 +118,17 @@ def _conditions(peers: list[Peer]) -> dict[str, str]:
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "processor": f"{models[0]}, {os.cpu_count()} cores",
         "kernel": platform.release(),
-        "Python": platform.python_version(),
+        "Python": _python_build(),
         "open files allowed": f"{FILE_LIMIT:,}",
         "load average before": f"{os.getloadavg()[0]:.2f}",
         **{peer.NAME: peer.version() for peer in peers},
     }
+
+
+def _python_build() -> str:
+    flag = "--enable-optimizations"
+    has_flag = flag in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+    return platform.python_version() + ("" if has_flag else f", configured without {flag}")
 
 
 def _parse_arguments() -> argparse.Namespace:

@@ -11,6 +11,8 @@ from typing import Protocol
 
 import msgspec
 
+from engine.config.schema import Source
+
 from .load import Generator, generator
 from .processes import FORWARDER_CORE, LOAD_CORE, Process, core_busy_s, kernel_slab_bytes
 from .testbed import Testbed
@@ -30,7 +32,7 @@ class Peer(Protocol):
     def version(self) -> str:
         """What the report calls this peer's version."""
 
-    def forwarding(self, bed: Testbed) -> AbstractContextManager[Process | None]:
+    def forwarding(self, bed: Testbed, source: Source) -> AbstractContextManager[Process | None]:
         """Run it; None when nothing of it is a process."""
 
 
@@ -82,7 +84,10 @@ def plan(settings: Settings) -> list[Measure]:
             Measure("forwarding", _count(clients, "client"), partial(forward, settings, clients), also_direct=True)
             for clients in settings.forwarding_clients
         ),
-        Measure("sessions", f"{settings.sessions:,} tunnels", partial(set_up, settings)),
+        *(
+            Measure("sessions", f"{settings.sessions:,} tunnels, {source}", partial(set_up, settings, source))
+            for source in Source
+        ),
         *(
             Measure("memory", f"{sessions:,} sessions", partial(hold, settings, sessions))
             for sessions in settings.memory_sessions
@@ -105,7 +110,7 @@ def _establish_all(load: Generator, clients: int, window: int) -> None:
 
 def forward(settings: Settings, clients: int, bed: Testbed, peer: Peer) -> Values:
     """Packets forwarded, counting both directions, in a closed loop of ESP over established tunnels."""
-    with peer.forwarding(bed) as process, generator(bed, peer.TARGET) as load:
+    with peer.forwarding(bed, Source.SNAT) as process, generator(bed, peer.TARGET) as load:
         _establish_all(load, clients, settings.sessions_window)
         size, window = settings.esp_size_bytes, settings.forwarding_window
         load.flood(clients, window, size, settings.forwarding_warm_up_s)
@@ -131,11 +136,11 @@ def forward(settings: Settings, clients: int, bed: Testbed, peer: Peer) -> Value
         return values
 
 
-def set_up(settings: Settings, bed: Testbed, peer: Peer) -> Values:
-    """Tunnels set up a second: IKE_SA_INIT on 500 and IKE_AUTH on 4500, each answered."""
-    with peer.forwarding(bed) as process, generator(bed, peer.TARGET) as load:
+def set_up(settings: Settings, source: Source, bed: Testbed, peer: Peer) -> Values:
+    """Tunnels set up a second: IKE_SA_INIT on 500, IKE_AUTH on 4500 and a first ESP datagram, each answered."""
+    with peer.forwarding(bed, source) as process, generator(bed, peer.TARGET) as load:
         cpu_s = process.cpu_s() if process else 0
-        done = load.establish(settings.sessions, settings.sessions_window, with_esp=False)
+        done = load.establish(settings.sessions, settings.sessions_window)
         values = {
             "sessions_per_s": done.established / done.seconds,
             "failed": done.failed,
@@ -151,7 +156,7 @@ def hold(settings: Settings, wanted: int, bed: Testbed, peer: Peer) -> Values:
 
     Where the sessions need more open files than the process may have, it also shows how many still came up.
     """
-    with peer.forwarding(bed) as process, generator(bed, peer.TARGET) as load:
+    with peer.forwarding(bed, Source.SNAT) as process, generator(bed, peer.TARGET) as load:
         assert process
         time.sleep(0.5)
         empty_bytes, empty_files, empty_slab_bytes = process.rss_bytes(), process.open_files(), kernel_slab_bytes()
@@ -174,7 +179,7 @@ def hold(settings: Settings, wanted: int, bed: Testbed, peer: Peer) -> Values:
 
 def delay(settings: Settings, bed: Testbed, peer: Peer) -> Values:
     """Round-trip time of single ESP datagrams at a low rate."""
-    with peer.forwarding(bed), generator(bed, peer.TARGET) as load:
+    with peer.forwarding(bed, Source.SNAT), generator(bed, peer.TARGET) as load:
         clients, rate, size = settings.latency_clients, settings.latency_rate_per_s, settings.esp_size_bytes
         _establish_all(load, clients, settings.sessions_window)
         load.latency(clients, rate, size, 1)

@@ -116,6 +116,14 @@ def running(
             raise process.ended()
 
 
+def run(*command: str, stdin: str = "") -> bytes:
+    """Return what a command printed when it has ended; raises RuntimeError with what it said when it failed."""
+    done = subprocess.run(command, input=stdin.encode(), capture_output=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr.decode().strip()}")
+    return done.stdout
+
+
 def prefer(pid: int) -> None:
     """Give a process and its session precedence over all others."""
     # Other work on the machine would take slices of milliseconds in the midst of a measurement. Where the kernel

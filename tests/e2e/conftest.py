@@ -53,13 +53,13 @@ def single_arm_lab(tmp_path_factory: pytest.TempPathFactory, authority: Authorit
 
 
 @pytest.fixture(scope="session")
-def _fast_path() -> None:
+def fast_path_machine() -> None:
     """Skips where this machine has no fast path to test."""
     require_bpf()
 
 
-@pytest.fixture(scope="module")
-def fast_lab(tmp_path_factory: pytest.TempPathFactory, authority: Authority, _fast_path: None) -> Iterator[Lab]:
+@pytest.fixture(scope="session")
+def fast_lab(tmp_path_factory: pytest.TempPathFactory, authority: Authority, fast_path_machine: None) -> Iterator[Lab]:
     """Two clients, two more behind one NAT, two servers; the balancer's devices take redirected frames."""
     with open_lab(tmp_path_factory.mktemp("fast"), authority, clients=2, nat_clients=2, servers=2) as made:
         made.topology.take_redirected_frames()
@@ -68,7 +68,7 @@ def fast_lab(tmp_path_factory: pytest.TempPathFactory, authority: Authority, _fa
 
 @pytest.fixture(scope="module")
 def fast_single_arm_lab(
-    tmp_path_factory: pytest.TempPathFactory, authority: Authority, _fast_path: None
+    tmp_path_factory: pytest.TempPathFactory, authority: Authority, fast_path_machine: None
 ) -> Iterator[Lab]:
     """Two clients behind a router; the balancer in the server's segment, its device takes redirected frames."""
     with open_lab(tmp_path_factory.mktemp("arm"), authority, Shape.SINGLE_ARM, clients=2, servers=1) as made:

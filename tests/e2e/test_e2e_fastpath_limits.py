@@ -6,8 +6,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from harness.balancer import configuration
-from harness.fast_path import await_fast, check_fast, fast_path
+from harness.fast_path import await_fast, check_fast, start
 from harness.lab import Lab
 from harness.peers import Profile
 from harness.plan import Family
@@ -35,14 +34,13 @@ def _tidy(fast_lab: Lab) -> Iterator[None]:
 def test_packets_too_big_for_the_way_are_fragmented_on_the_slow_path(fast_lab: Lab, family: Family) -> None:
     """Small ones of the same tunnel stay in the kernel."""
     lab = fast_lab
-    lab.balancer.write(configuration(lab.topology, "transparent") | fast_path())
-    lab.balancer.start()
+    start(lab, "transparent")
     client = lab.clients["c1"]
     client.connect(lab.vip[family], Profile.CERT)
     await_fast(lab, client)
     server = lab.servers[client.tunnel().server]
     address, namespace = server.node.addresses[family], lab.balancer.node.namespace
-    namespace.ip(f"route add {address} dev lan0 mtu {SMALL_MTU_BYTES}")
+    namespace.ip(f"route add {address} dev lan0 mtu lock {SMALL_MTU_BYTES}")
     try:
         lab.watch()
         with transferring(client, server, size_bytes=BIG_BYTES) as transfer:
@@ -61,12 +59,10 @@ def test_packets_too_big_for_the_way_are_fragmented_on_the_slow_path(fast_lab: L
 def test_keepalives_in_the_kernel_keep_a_flow_and_silence_ends_it(fast_lab: Lab) -> None:
     """The engine sees none of them, but by the kernel's note of when it last used the flow."""
     lab, client = fast_lab, fast_lab.clients["n1"]
-    timeouts = {"nat_t_idle": f"{IDLE_S}s"}
-    lab.balancer.write(configuration(lab.topology, "transparent", timeouts=timeouts) | fast_path())
-    lab.balancer.start()
+    start(lab, "transparent", timeouts={"nat_t_idle": f"{IDLE_S}s"})
     client.connect(lab.vip[Family.IPV4], Profile.CERT)
     await_fast(lab, client)
-    time.sleep(IDLE_S + 2 * KEEPALIVE_S)
+    time.sleep(IDLE_S + KEEPALIVE_S)
     assert lab.balancer.status().kernel.flows == 1
 
     client.charon.kill()

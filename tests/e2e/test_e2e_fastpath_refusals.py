@@ -9,14 +9,11 @@ from typing import Any
 
 import pytest
 from bpf_objects import build
-from harness.balancer import configuration
-from harness.fast_path import check_fast, check_transfer, fast_path
+from harness.fast_path import check_fast, check_transfer, start
 from harness.lab import Lab
 from harness.namespaces import Namespace
 from harness.peers import Client, Profile
 from harness.plan import LAN, Family
-
-from engine.control.records import EngineStatus
 
 pytestmark = pytest.mark.e2e
 
@@ -32,12 +29,6 @@ def _tidy(fast_lab: Lab) -> Iterator[None]:
     yield
     fast_lab.balancer.close()
     fast_lab.tidy()
-
-
-def start(lab: Lab, setting: str = "auto", *under: str, source: str = "snat") -> EngineStatus:
-    lab.balancer.write(configuration(lab.topology, source) | fast_path(setting))
-    lab.balancer.start(*under)
-    return lab.balancer.status()
 
 
 def connect(lab: Lab) -> list[Client]:
@@ -67,7 +58,7 @@ def deaf_lab(fast_lab: Lab) -> Iterator[Lab]:
 @pytest.mark.parametrize("setting", ["auto", "generic"])
 def test_all_devices_run_in_generic_mode_where_one_drops_redirected_frames(deaf_lab: Lab, setting: str) -> None:
     """The status says which, and what to do, unless generic mode is what is configured."""
-    status = start(deaf_lab, setting)
+    status = start(deaf_lab, "snat", setting)
     assert status.fast_path == "generic"
     assert {device.mode for device in status.kernel.devices} == {"generic"}
     assert ("lan0 takes no redirected frames" in status.fast_path_reason) is (setting == "auto")
@@ -75,7 +66,7 @@ def test_all_devices_run_in_generic_mode_where_one_drops_redirected_frames(deaf_
 
 
 def test_what_leaves_by_a_device_that_drops_redirected_frames_takes_the_slow_path_in_native_mode(deaf_lab: Lab) -> None:
-    status = start(deaf_lab, "native")
+    status = start(deaf_lab, "snat", "native")
     assert status.fast_path == "native"
     assert "lan0 takes no redirected frames" in status.fast_path_reason
     for client in connect(deaf_lab):
@@ -91,7 +82,7 @@ def test_a_foreign_xdp_program_is_left_alone(fast_lab: Lab, tmp_path: Path, mode
     namespace.ip(f"link set dev lan0 {mode} obj {build(source, tmp_path)} sec xdp")
     try:
         before = xdp_of(namespace, "lan0")
-        status = start(fast_lab)
+        status = start(fast_lab, "snat")
         assert status.fast_path_reason.startswith('another XDP program ("foreign"')
         assert {device.name: device.mode for device in status.kernel.devices} == {"wan0": "native", "lan0": ""}
         for client in connect(fast_lab):
@@ -106,7 +97,7 @@ def test_a_foreign_xdp_program_is_left_alone(fast_lab: Lab, tmp_path: Path, mode
 def test_an_engine_without_privilege_keeps_to_the_slow_path(fast_lab: Lab, lacking: str) -> None:
     """And says which capabilities it lacks."""
     without = ",".join(f"-{capability}" for capability in lacking.split(","))
-    status = start(fast_lab, "auto", "setpriv", f"--bounding-set={without}")
+    status = start(fast_lab, "snat", under=("setpriv", f"--bounding-set={without}"))
     assert status.fast_path == "off"
     assert "CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN" in status.fast_path_reason
     check_slow(fast_lab)
@@ -116,7 +107,8 @@ def test_an_engine_without_libbpf_keeps_to_the_slow_path(fast_lab: Lab) -> None:
     """The library is hidden from it by an empty file; the status says which package it is in."""
     (library,) = {path.resolve() for path in Path("/usr/lib").glob("*-linux-gnu/libbpf.so.1")}
     # `ip netns exec` gives what it starts mounts of its own.
-    status = start(fast_lab, "auto", "sh", "-c", f'mount --bind /dev/null {library} && exec "$@"', "sh")
+    hide = f'mount --bind /dev/null {library} && exec "$@"'
+    status = start(fast_lab, "snat", under=("sh", "-c", hide, "sh"))
     assert status.fast_path == "off"
     assert "libbpf.so.1 is missing: install the package libbpf1" in status.fast_path_reason
     check_slow(fast_lab)

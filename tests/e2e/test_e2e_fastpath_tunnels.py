@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from harness.balancer import configuration
-from harness.fast_path import Counted, check_fast, check_transfer, fast_path, session_of
-from harness.lab import Lab
+from harness.certificates import Authority
+from harness.fast_path import Counted, check_fast, check_transfer, session_of, start
+from harness.lab import Lab, open_lab
 from harness.peers import Client, Profile
-from harness.plan import LAN, Family
+from harness.plan import LAN, WAN, Family, Segment
+from harness.requirements import can_tag
 
 pytestmark = pytest.mark.e2e
 
-families = pytest.mark.parametrize("family", list(Family))
 sources = pytest.mark.parametrize("source", ["transparent", "snat"])
-
-
-def start(lab: Lab, source: str, setting: str = "auto") -> None:
-    lab.balancer.write(configuration(lab.topology, source) | fast_path(setting))
-    lab.balancer.start()
 
 
 def connect(lab: Lab) -> dict[Family, Client]:
@@ -53,8 +49,7 @@ def _tidy(request: pytest.FixtureRequest) -> Iterator[None]:
 @sources
 def test_data_passes_in_the_kernel_between_two_networks(fast_lab: Lab, source: str) -> None:
     """With IPv4 and IPv6, and the servers see the source that is configured."""
-    start(fast_lab, source)
-    status = fast_lab.balancer.status()
+    status = start(fast_lab, source)
     assert (status.fast_path, status.fast_path_reason) == ("native", "")
     check_tunnels(fast_lab, source)
 
@@ -62,8 +57,7 @@ def test_data_passes_in_the_kernel_between_two_networks(fast_lab: Lab, source: s
 @sources
 def test_data_passes_in_the_kernel_through_one_device(fast_single_arm_lab: Lab, source: str) -> None:
     """Frames leave by the device that they came in by."""
-    start(fast_single_arm_lab, source)
-    status = fast_single_arm_lab.balancer.status()
+    status = start(fast_single_arm_lab, source)
     assert (status.fast_path, [device.name for device in status.kernel.devices]) == ("native", ["lan0"])
     check_tunnels(fast_single_arm_lab, source)
 
@@ -90,3 +84,16 @@ def test_clients_behind_one_nat_have_a_flow_each(fast_lab: Lab, source: str) -> 
     assert fast_lab.balancer.status().kernel.flows == len(clients)
     nat = fast_lab.topology.nodes["nat"].addresses[Family.IPV4]
     assert [flow.source for flow in fast_lab.balancer.kernel_flows()].count(nat) == len(clients)
+
+
+@pytest.mark.parametrize("vlans", [{LAN: 77}, {LAN: 77, WAN: 10}], ids=["lan", "both"])
+def test_data_passes_in_the_kernel_by_vlan_devices(
+    tmp_path: Path, authority: Authority, fast_path_machine: None, vlans: dict[Segment, int]
+) -> None:
+    """Tags are taken off frames and put on them on the way."""
+    if not can_tag():
+        pytest.skip("this kernel has no VLAN devices (CONFIG_VLAN_8021Q)")
+    with open_lab(tmp_path, authority, clients=2, servers=1, vlans=vlans) as lab:
+        lab.topology.take_redirected_frames()
+        start(lab, "transparent")
+        check_tunnels(lab, "transparent")

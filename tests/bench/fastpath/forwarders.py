@@ -12,9 +12,11 @@ from pathlib import Path
 
 import msgspec
 
+from engine.config.schema import Source
+
 from ..load import generator
 from ..peers import nginx, ours
-from ..processes import Process
+from ..processes import Process, run
 from ..testbed import REAL_SERVERS, SERVICE_ADDRESS
 from .flows import Direction, Flows, client_flows
 from .traffic import Traffic
@@ -76,26 +78,26 @@ def _routing(traffic: Traffic, clients: int) -> Iterator[Ready]:
 
 @contextmanager
 def _nftables(traffic: Traffic, clients: int) -> Iterator[Ready]:
-    inside = ["ip", "netns", "exec", traffic.network.bed.balancer]
-    subprocess.run([*inside, "nft", "-f", "-"], input=NFTABLES_RULES, text=True, check=True)
+    inside = ("ip", "netns", "exec", traffic.network.bed.balancer)
+    run(*inside, "nft", "-f", "-", stdin=NFTABLES_RULES)
     try:
         # A flow must not expire between its packets.
-        subprocess.run([*inside, "sysctl", "-qw", *CONNTRACK_TIMEOUTS], check=True)
+        run(*inside, "sysctl", "-qw", *CONNTRACK_TIMEOUTS)
         yield Ready(_learned(traffic, client_flows(clients, SERVICE_ADDRESS)))
     finally:
-        subprocess.run([*inside, "nft", "delete table ip bench"], check=True)
+        run(*inside, "nft", "delete table ip bench")
 
 
 @contextmanager
 def _nginx(traffic: Traffic, clients: int) -> Iterator[Ready]:
-    with nginx.TUNED.forwarding(traffic.network.bed) as process:
+    with nginx.TUNED.forwarding(traffic.network.bed, Source.SNAT) as process:
         yield Ready(_learned(traffic, client_flows(clients, SERVICE_ADDRESS)), process)
 
 
 @contextmanager
 def _ours(traffic: Traffic, clients: int) -> Iterator[Ready]:
     bed = traffic.network.bed
-    configuration = ours.write_configuration(bed, fast=True)
+    configuration = ours.write_configuration(bed, Source.TRANSPARENT, "native")
     with ours.running_with(bed, configuration) as process:
         with generator(bed, SERVICE_ADDRESS) as load:
             tunnels = load.establish(clients, TUNNELS_AT_ONCE, first_port=4500)

@@ -1,8 +1,7 @@
-"""The network of the fast path's bench: the testbed with real servers that answer through the balancer."""
+"""The network of the fast path's bench: the testbed with devices that redirected frames can pass."""
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from ..testbed import CLIENTS, REAL_SERVERS, Testbed, testbed
+from ..processes import run
+from ..testbed import REAL_SERVERS, Testbed, testbed
 
 
 class Device(msgspec.Struct, frozen=True, rename={"index": "ifindex", "name": "ifname", "mac": "address"}):
@@ -46,23 +46,15 @@ def network(directory: Path) -> Iterator[Network]:
         )
         for namespace, device, peer, address in ends:
             # A redirected frame needs NAPI where it arrives, and an XDP program cannot finish partial checksums.
-            _run("ip", "netns", "exec", namespace, "ethtool", "-K", device.name, "gro", "on", "tx", "off")
+            run("ip", "netns", "exec", namespace, "ethtool", "-K", device.name, "gro", "on", "tx", "off")
             # No ARP in the midst of a measurement, and none needed from a peer that only counts.
-            _run("ip", "-n", namespace, "neigh", "replace", address, "lladdr", peer.mac, "dev", device.name)
+            run("ip", "-n", namespace, "neigh", "replace", address, "lladdr", peer.mac, "dev", device.name)
         for address in REAL_SERVERS:
-            _run("ip", "-n", bed.balancer, "neigh", "replace", address, "lladdr", server.mac, "dev", servers_side.name)
-        _run("ip", "-n", bed.server, "route", "replace", CLIENTS, "via", "198.18.2.1")
-        _run("ip", "-n", bed.client, "route", "add", "198.18.2.0/24", "via", "198.18.1.1")
+            run("ip", "-n", bed.balancer, "neigh", "replace", address, "lladdr", server.mac, "dev", servers_side.name)
+        run("ip", "-n", bed.client, "route", "add", "198.18.2.0/24", "via", "198.18.1.1")
         yield Network(bed, client, clients_side, servers_side, server)
 
 
 def _device(namespace: str, name: str) -> Device:
-    (device,) = msgspec.json.decode(_run("ip", "-n", namespace, "-json", "link", "show", name), type=list[Device])
+    (device,) = msgspec.json.decode(run("ip", "-n", namespace, "-json", "link", "show", name), type=list[Device])
     return device
-
-
-def _run(*command: str) -> bytes:
-    done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}: {done.stderr.decode().strip()}")
-    return done.stdout

@@ -1,4 +1,4 @@
-"""ikeconsole's headless engine: every packet through trio, or established tunnels in the kernel."""
+"""ikeconsole's headless engine: snat with every packet through trio, or transparent as it comes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
+
+from engine.config.schema import FastPath, Source
 
 from ..processes import FORWARDER_CORE, Process, running
 from ..testbed import REAL_SERVERS, SERVICE_ADDRESS, SNAT_ADDRESSES, Testbed
@@ -35,8 +37,10 @@ persistence = "source-address"
 type = "none"
 {real_servers}"""
 
-SLOW_SOURCE = f'source = "snat"\nsnat_addresses = ["{SNAT_ADDRESSES[0]}-{SNAT_ADDRESSES[-1]}"]'
-FAST_SOURCE = 'source = "transparent"'
+SOURCES = {
+    Source.SNAT: f'source = "snat"\nsnat_addresses = ["{SNAT_ADDRESSES[0]}-{SNAT_ADDRESSES[-1]}"]',
+    Source.TRANSPARENT: 'source = "transparent"',
+}
 REAL_SERVER = """
 [[service.real_server]]
 name = "server-{number}"
@@ -52,9 +56,9 @@ def version() -> str:
         return "source tree"
 
 
-def forwarding(bed: Testbed) -> AbstractContextManager[Process]:
+def forwarding(bed: Testbed, source: Source) -> AbstractContextManager[Process]:
     """Run the engine in the balancer's namespace; the block starts when both ports are bound."""
-    return _engine(bed)
+    return _engine(bed, source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +73,13 @@ class Profiled:
         """The installed version, marked."""
         return f"{version()}, profiled"
 
-    def forwarding(self, bed: Testbed) -> AbstractContextManager[Process]:
+    def forwarding(self, bed: Testbed, source: Source) -> AbstractContextManager[Process]:
         """Run the engine; the profile is written when it ends."""
-        return _engine(bed, "-m", "cProfile", "-o", str(self.output.absolute()))
+        return _engine(bed, source, "-m", "cProfile", "-o", str(self.output.absolute()))
 
 
-def write_configuration(bed: Testbed, *, fast: bool = False) -> Path:
-    """Write the configuration into a directory of its own; fast is transparent and in the kernel."""
+def write_configuration(bed: Testbed, source: Source = Source.SNAT, fast_path: FastPath = FastPath.OFF) -> Path:
+    """Write the configuration into a directory of its own."""
     directory = Path(tempfile.mkdtemp(prefix="ours-", dir=bed.directory))
     configuration = directory / "config.toml"
     servers = (REAL_SERVER.format(number=n, address=address) for n, address in enumerate(REAL_SERVERS, 1))
@@ -83,8 +87,8 @@ def write_configuration(bed: Testbed, *, fast: bool = False) -> Path:
         CONFIGURATION.format(
             directory=directory,
             service=SERVICE_ADDRESS,
-            fast_path="native" if fast else "off",
-            source=FAST_SOURCE if fast else SLOW_SOURCE,
+            fast_path=fast_path,
+            source=SOURCES[source],
             real_servers="".join(servers),
         )
     )
@@ -92,8 +96,9 @@ def write_configuration(bed: Testbed, *, fast: bool = False) -> Path:
 
 
 @contextmanager
-def _engine(bed: Testbed, *python: str) -> Iterator[Process]:
-    with running_with(bed, write_configuration(bed), *python) as process:
+def _engine(bed: Testbed, source: Source, *python: str) -> Iterator[Process]:
+    fast_path = FastPath.AUTO if source is Source.TRANSPARENT else FastPath.OFF
+    with running_with(bed, write_configuration(bed, source, fast_path), *python) as process:
         yield process
 
 

@@ -7,24 +7,26 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 import tomli_w
+import trio
 
+from engine.control.calls import Call, GetStatus
 from engine.control.records import EngineStatus, ServerStatus, ServiceStatus, SessionPage, SessionRow
 from harness.kernel_flows import KernelFlow, kernel_flows
-from harness.namespaces import CommandFailed, end, run
+from harness.namespaces import end, run
 from harness.plan import Family
 from harness.topology import Node, Topology
 from harness.waiting import eventually
+from ikeconsole.client import EngineUnreachable, connect
 
 PROGRAM: Sequence[str] = (sys.executable, "-m", "ikeconsole")
 TREE = Path(__file__).parents[3]
 """The source tree, so that what is tested is what stands here, installed or not."""
 
-NOT_REACHABLE = 5
-"""The exit status of a command when no engine answers."""
+R = TypeVar("R")
 
 Table: TypeAlias = dict[str, Any]
 """A TOML table."""
@@ -134,9 +136,18 @@ class Balancer:
         for everyone in ("0.0.0.0/0", "::/0"):
             self.command("clear", everyone, check=False)
 
+    def ask(self, call: Call[R]) -> R:
+        """The engine's answer to a call on its control socket, much sooner than a command line has it."""
+
+        async def asking() -> R:
+            async with connect(self._socket) as client:
+                return await client.ask(call)
+
+        return trio.run(asking)
+
     def status(self) -> EngineStatus:
-        """`ikeconsole status --json`."""
-        return msgspec.json.decode(self.command("status", "--json"), type=EngineStatus)
+        """The whole engine at this moment."""
+        return self.ask(GetStatus())
 
     def sessions(self, *filters: str) -> list[SessionRow]:
         """`ikeconsole sessions --json`."""
@@ -158,8 +169,6 @@ class Balancer:
         assert self._process.poll() is None, f"the engine ended at once: {self.log.read_text()[-3000:]}"
         try:
             status = self.status()
-        except CommandFailed as failure:
-            if failure.status != NOT_REACHABLE:
-                raise
+        except EngineUnreachable:
             return False
         return all(row.health == "up" for service in status.services for row in service.servers)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from engine.control.records import SessionRow, Traffic
+from engine.control.calls import ListSessions
+from engine.control.records import EngineStatus, SessionQuery, SessionRow, Traffic
 from harness import witness
-from harness.balancer import Table
+from harness.balancer import configuration
 from harness.lab import Lab
 from harness.peers import Client
 from harness.transfer import transferring
@@ -22,14 +23,25 @@ _MAX_SESSIONS = 50
 """Few, because the kernel's tables are read as a whole."""
 
 
-def fast_path(setting: str = "auto", **keys: Any) -> Table:
-    """The `engine` table of a configuration; `keys` go into it as well."""
-    return {"engine": {"fast_path": setting, "max_sessions": _MAX_SESSIONS, **keys}}
+def configure(lab: Lab, source: str, setting: str = "auto", **service_keys: Any) -> None:
+    """Put a configuration with this `fast_path` on disk."""
+    engine = {"fast_path": setting, "max_sessions": _MAX_SESSIONS}
+    lab.balancer.write(configuration(lab.topology, source, **service_keys) | {"engine": engine})
+
+
+def start(
+    lab: Lab, source: str, setting: str = "auto", *, under: Sequence[str] = (), **service_keys: Any
+) -> EngineStatus:
+    """Start the engine; its status when it knows what fast path it has."""
+    configure(lab, source, setting, **service_keys)
+    lab.balancer.start(*under)
+    eventually(lambda: "is starting" not in lab.balancer.status().fast_path_reason, "the fast path is decided about")
+    return lab.balancer.status()
 
 
 def session_of(lab: Lab, client: Client) -> SessionRow:
     """The engine's one session with a client's present SPIs."""
-    (row,) = lab.balancer.sessions("--spi", client.tunnel().sa.initiator_spi)
+    (row,) = lab.balancer.ask(ListSessions(query=SessionQuery(spi=client.tunnel().sa.initiator_spi))).rows
     return row
 
 

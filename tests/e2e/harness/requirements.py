@@ -13,6 +13,7 @@ _FILES = {
     "ip": "iproute2",
     "nft": "nftables",
     "ethtool": "ethtool",
+    "bpftool": "bpftool",
     "sysctl": "procps",
     "ping": "iputils-ping",
     "pki": "strongswan-pki",
@@ -39,6 +40,12 @@ def missing() -> list[str]:
     if not lacking and not _can_make_namespaces():
         lacking.append("the right to make network namespaces")
     return lacking
+
+
+def can_tag() -> bool:
+    """Whether this kernel can make VLAN devices."""
+    making = "ip link add below type veth && ip link add link below name tagged type vlan id 1"
+    return subprocess.run(["unshare", "--net", "sh", "-c", making], capture_output=True, check=False).returncode == 0
 
 
 def _can_make_namespaces() -> bool:

@@ -1,0 +1,159 @@
+"""The fast path at work in a network of its own: it follows routes, counts every second, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from typing import TypeVar
+
+import pytest
+import trio
+from bpf_objects import ip, private_network, require_bpf
+from netaddr import IPAddress
+from trio.testing import MockClock
+
+from engine.config.schema import Config, EngineSection, RealServer, Service
+from engine.fastpath.interfaces import list_interfaces
+from engine.fastpath.kernel import FOLLOW_EVERY_S, KernelForwarding
+from engine.fastpath.reconciler import Reconciler
+from engine.fastpath.totals import Totals
+from engine.sessions.real_server import RealServer as RunningServer
+
+T = TypeVar("T")
+
+PATIENCE_S = 5.0
+CONFIG = Config(
+    engine=EngineSection(max_sessions=64),
+    services=[
+        Service(
+            name="vpn",
+            address=IPAddress("198.51.100.1"),
+            real_servers=[RealServer(name="a", address=IPAddress("10.0.0.11"))],
+        )
+    ],
+)
+
+
+@pytest.fixture
+def _network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A wan device with the service's address, and two others: lan leads to the real server, dmz could."""
+    require_bpf()
+    # A thread of trio's may be in another network than this one.
+    monkeypatch.setattr(trio.to_thread, "run_sync", _here)
+    with private_network():
+        for name, address in (("wan", "198.51.100.1"), ("lan", "10.0.0.1"), ("dmz", "10.9.0.1")):
+            ip(f"link add {name} type veth peer far-{name}")
+            for device in (name, f"far-{name}"):
+                ip(f"link set {device} addrgenmode none")
+                ip(f"link set {device} up")
+            ip(f"address add {address}/24 dev {name}")
+        yield
+
+
+async def _here(do: Callable[..., T], *arguments: object) -> T:
+    await trio.lowlevel.checkpoint()
+    return do(*arguments)
+
+
+@asynccontextmanager
+async def forwarding() -> AsyncIterator[KernelForwarding]:
+    with KernelForwarding(CONFIG, list[RunningServer]) as kernel:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(kernel.run)
+            yield kernel
+            nursery.cancel_scope.cancel()
+        await kernel.give_back()
+
+
+def attached() -> set[str]:
+    """The devices that have an XDP program, as the kernel tells it."""
+    return {one.name for one in list_interfaces().values() if one.xdp_program_id is not None}
+
+
+async def until_attached(names: set[str]) -> None:
+    """Wait until just these devices have the program."""
+    with trio.fail_after(PATIENCE_S):
+        while attached() != names:  # noqa: ASYNC110  # nobody tells
+            await trio.sleep(0.02)
+
+
+@pytest.mark.usefixtures("_network")
+@pytest.mark.trio
+async def test_a_real_server_that_is_reached_by_another_device_takes_the_program_there() -> None:
+    """Only a route changes, and nothing of any device; and it changes back at once, too."""
+    async with forwarding():
+        assert attached() == {"wan", "lan"}
+        ip("route add 10.0.0.11/32 via 10.9.0.2")
+        await until_attached({"wan", "dmz"})
+        ip("route del 10.0.0.11/32")
+        await until_attached({"wan", "lan"})
+    assert attached() == set()
+
+
+@pytest.mark.usefixtures("_network")
+@pytest.mark.trio
+async def test_routes_that_flap_do_not_have_devices_looked_at_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All devices are asked for at most a few times a second."""
+    looked = 0
+
+    def counted() -> Iterable[object]:
+        nonlocal looked
+        looked += 1
+        return list_interfaces()
+
+    async with forwarding():
+        monkeypatch.setattr("engine.fastpath.kernel.list_interfaces", counted)
+        started_s = trio.current_time()
+        for _ in range(6):
+            for change in ("add", "del"):
+                ip(f"route {change} 192.0.2.0/24 dev dmz")
+                await trio.sleep(0.05)
+        await trio.sleep(FOLLOW_EVERY_S)
+        took_s = trio.current_time() - started_s
+    assert 2 <= looked <= took_s / FOLLOW_EVERY_S + 1
+
+
+@pytest.mark.usefixtures("_network")
+@pytest.mark.trio
+async def test_real_servers_are_counted_every_second_however_long_reading_the_flows_takes(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """Rates come from these counts: one that is late makes a gap and then a peak."""
+    at: list[float] = []
+
+    def very_many(self: Reconciler, now_s: float) -> Iterator[int]:
+        yield 1_000_000
+
+    def collect(self: Totals, in_service: Iterable[RunningServer]) -> int:
+        at.append(trio.current_time())
+        return 0
+
+    monkeypatch.setattr(Reconciler, "credit_all", very_many)
+    monkeypatch.setattr(Totals, "collect", collect)
+    async with forwarding():
+        await trio.sleep(10.5)
+    assert len(at) >= 10
+    assert all(later - earlier < 1.1 for earlier, later in pairwise(at))
+
+
+@pytest.mark.usefixtures("_network")
+@pytest.mark.trio
+async def test_starting_and_stopping_leaves_nothing_behind() -> None:
+    """No open file, no memory mapped, no program on a device."""
+
+    def left() -> tuple[int, int]:
+        gc.collect()
+        with open("/proc/self/maps", encoding="ascii") as maps:
+            mapped = sum("bpf-map" in line for line in maps)
+        return len(os.listdir("/proc/self/fd")), mapped
+
+    async with forwarding():
+        pass
+    before = left()
+    for _ in range(3):
+        async with forwarding():
+            assert attached() == {"wan", "lan"}
+    assert (left(), attached()) == (before, set())
