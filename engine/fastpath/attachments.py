@@ -8,7 +8,7 @@ from typing import Final
 
 from engine.config.schema import FastPath
 from engine.fastpath.bpf import BpfError, Link, Program, XdpMode, attached_program
-from engine.fastpath.interfaces import Interface, can_receive_redirects
+from engine.fastpath.interfaces import Interface, can_receive_redirects, hides_tags
 
 _MODES: Final[Mapping[FastPath, tuple[XdpMode, ...]]] = {
     FastPath.AUTO: (XdpMode.NATIVE, XdpMode.GENERIC),
@@ -94,6 +94,9 @@ class Attachments:
     def _settle(self, interface: Interface) -> str:
         """Have the program on a device in the first mode that works; what there is to say about it."""
         modes = (XdpMode.GENERIC,) if self._unfit else _MODES[self._setting]
+        hidden = _why_not_generic(interface) if XdpMode.GENERIC in modes else ""
+        if hidden:
+            modes = tuple(mode for mode in modes if mode is not XdpMode.GENERIC)
         held = self._held.get(interface.index)
         lost = False
         if held is not None:
@@ -102,7 +105,7 @@ class Attachments:
                 return held.reason
             self._release(interface.index)
         if not modes:
-            return 'fast_path = "off"'
+            return hidden or 'fast_path = "off"'
         try:
             other = attached_program(interface.index)
         except BpfError as error:
@@ -114,6 +117,8 @@ class Attachments:
                 f"stop what attached it, if {interface.name} is to have the fast path"
             )
         reason = self._attach(interface, modes)
+        if hidden and interface.index not in self._held:
+            return f"{reason}; {hidden}"
         return reason or (f"something took the program off {interface.name}: it was put on again" if lost else "")
 
     def _attach(self, interface: Interface, modes: tuple[XdpMode, ...]) -> str:
@@ -151,6 +156,20 @@ class Attachments:
                 so = "all devices run in generic mode, which is slower"
         remedy = "; switch GRO on at its other end: ethtool -K OTHER_END gro on" if interface.kind == "veth" else ""
         return f"{interface.name} takes no redirected frames in native mode, so {so}{remedy}"
+
+
+def _why_not_generic(interface: Interface) -> str:
+    """Why the frames that a program in generic mode forwards from a device would leave with a wrong VLAN tag."""
+    if not interface.carries_vlans or not hides_tags(interface):
+        return ""
+    match interface.kind:
+        case "":
+            remedy = f": ethtool -K {interface.name} rxvlan off"
+        case "veth":
+            remedy = "; switch GRO on at its other end for native mode: ethtool -K OTHER_END gro on"
+        case _:
+            remedy = ""
+    return f"{interface.name} hides VLAN tags from generic mode, so its packets take the slow path{remedy}"
 
 
 def _is_attached(link: Link) -> bool:

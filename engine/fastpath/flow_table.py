@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
@@ -56,8 +57,8 @@ class FlowTable:
         self.size_bytes = memory.cast("Q")[(track + BYTES_AT) // 8 :: size // 8]
         self.last_used = memory.cast("H")[(track + LAST_USED_AT) // 2 :: size // 2]
         """In ticks."""
-        self._cooling: dict[int, float] = {}
-        """When slots that were left can be used again."""
+        self._cooling: OrderedDict[int, float] = OrderedDict()
+        """When slots that were left can be used again, the soonest first."""
 
     def insert(self, comes: bytes, becomes: bytes, total: int, now_ticks: int) -> int | None:
         """Have packets of one tuple become those of another, counted in a place of `totals`; returns the flow's slot.
@@ -79,7 +80,10 @@ class FlowTable:
 
     def remove(self, slot: int) -> None:
         """Have the program pass up the packets of a flow."""
-        self._cooling[slot] = self._clock() + COOLING_S
+        now_s = self._clock()
+        while self._cooling and next(iter(self._cooling.values())) <= now_s:
+            self._cooling.popitem(last=False)
+        self._cooling[slot] = now_s + COOLING_S
         self._states[slot] = State.GONE
         if slot + 1 < len(self._states) and self._states[slot + 1] != State.EMPTY:
             return
@@ -94,13 +98,7 @@ class FlowTable:
             view.release()
 
     def _is_cooling(self, slot: int) -> bool:
-        until_s = self._cooling.get(slot)
-        if until_s is None:
-            return False
-        if until_s > self._clock():
-            return True
-        del self._cooling[slot]
-        return False
+        return self._cooling.get(slot, 0.0) > self._clock()
 
     def _hash(self, comes: bytes) -> int:
         if self.layout is FLOW_V4:

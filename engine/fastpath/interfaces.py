@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import struct
 import sys
+from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass
-from socket import AF_INET, AF_INET6, AddressFamily, inet_ntop, inet_pton
+from dataclasses import dataclass, replace
+from fcntl import ioctl
+from socket import AF_INET, AF_INET6, SOCK_DGRAM, AddressFamily, inet_ntop, inet_pton, socket
 from typing import Final
 
 from engine.fastpath.netlink import DUMP, NETLINK_GENERIC, Netlink, NetlinkError, attribute, attributes
@@ -41,6 +43,12 @@ _GET_DEVICE: Final = 1
 _DEVICE_INDEX, _DEVICE_XDP_FEATURES = 1, 3
 _TAKES_REDIRECTS: Final = 0x4
 
+# Linux: SIOCETHTOOL of linux/sockios.h, ETHTOOL_GFLAGS and ETH_FLAG_RXVLAN of linux/ethtool.h
+_ASK_DRIVER: Final = 0x8946
+_DRIVER_REQUEST: Final = struct.Struct("@16sP16x")
+_GET_FLAGS: Final = 0x25
+_TAKES_TAGS_OFF: Final = 1 << 8
+
 
 @dataclass(frozen=True, slots=True)
 class Interface:
@@ -64,6 +72,8 @@ class Interface:
     xdp_program_id: int | None
     kind: str = ""
     """Which sort of virtual device, such as veth; empty for hardware."""
+    carries_vlans: bool = False
+    """Whether it is below VLAN devices."""
 
 
 def list_interfaces() -> dict[int, Interface]:
@@ -81,8 +91,9 @@ def list_interfaces() -> dict[int, Interface]:
             packed = found.get(_ADDRESS_OWN) or found.get(_ADDRESS_PEER)
             if packed and family in (AF_INET, AF_INET6):
                 addresses.setdefault(index, []).append(inet_ntop(family, packed))
-    interfaces = (_interface(answer, addresses) for answer in links)
-    return {interface.index: interface for interface in interfaces}
+    interfaces = [_interface(answer, addresses) for answer in links]
+    carriers = {interface.lower_index for interface in interfaces if interface.vlan is not None}
+    return {one.index: replace(one, carries_vlans=True) if one.index in carriers else one for one in interfaces}
 
 
 def route_to(address: str) -> int | None:
@@ -119,6 +130,22 @@ def can_receive_redirects(index: int) -> bool | None:
     except NetlinkError:
         return None
     return bool(_number(attributes(device, _GENERIC.size)[_DEVICE_XDP_FEATURES]) & _TAKES_REDIRECTS)
+
+
+def hides_tags(interface: Interface) -> bool:
+    """Whether the kernel may take the VLAN tags off a device's frames before a program in generic mode sees them.
+
+    It puts them on again when the frames leave, also by another device. Virtual devices pass on frames whose tags
+    others have taken off.
+    """
+    flags = array("I", [_GET_FLAGS, 0])
+    address, _ = flags.buffer_info()
+    try:
+        with socket(AF_INET, SOCK_DGRAM) as kernel:
+            ioctl(kernel, _ASK_DRIVER, _DRIVER_REQUEST.pack(interface.name.encode(), address))
+    except OSError:
+        return True
+    return bool(interface.kind or flags[1] & _TAKES_TAGS_OFF)
 
 
 def _interface(answer: bytes, addresses: Mapping[int, list[str]]) -> Interface:

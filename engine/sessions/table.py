@@ -230,11 +230,14 @@ class SessionTable:
         """Have a session's deadline looked at no earlier than `due_s`."""
         self._expiry.push(due_s, session, self._check_session)
 
-    def close_deleted(self, successor: Session) -> None:
+    def close_deleted(self, successor: Session, now_s: float) -> None:
         """End what a new session on the same flow replaces: sessions deleted as far as anyone can see."""
         for flow in tuple(successor.flows):
             for session in tuple(flow.sessions):
-                if session is not successor and session.deleted_s and session.quiet_since_deletion:
+                if session is successor or not session.deleted_s:
+                    continue
+                self.refresh(session, now_s)
+                if session.quiet_since_deletion:
                     self.close(session)
 
     def ended_since(self, ended: int) -> list[int] | None:

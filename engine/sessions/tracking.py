@@ -31,7 +31,7 @@ def ike_from_client(table: SessionTable, flow: Flow, header: IkeHeader, size_byt
         if header.exchange == _INIT and not header.response:
             session = table.open(flow.service, flow.server, flow.client[0], "same flow", now_s, flow)
             table.bind_spis(session, header.spi_i, header.spi_r)
-            table.close_deleted(session)
+            table.close_deleted(session, now_s)
         else:
             # Bound when the real server answers: anybody can make up SPIs, and new ones push known ones out.
             session = _rekeyed(flow)

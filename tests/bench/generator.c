@@ -3,7 +3,7 @@
  *   generator SERVICE_ADDRESS FIRST_CLIENT_ADDRESS
  *
  * Commands are lines on stdin; each is answered by one line of JSON:
- *   establish CLIENTS WINDOW PORT WITH_ESP    IKE_SA_INIT to PORT, IKE_AUTH to 4500 (and one ESP datagram)
+ *   establish CLIENTS WINDOW PORT             IKE_SA_INIT to PORT, IKE_AUTH and one ESP datagram to 4500
  *   flood CLIENTS WINDOW SIZE SECONDS         ESP round robin over the clients, at most WINDOW datagrams under way
  *   latency CLIENTS RATE SIZE SECONDS         one ESP datagram at a time, RATE of them a second */
 #include "datagrams.h"
@@ -152,7 +152,7 @@ static void send_step(uint32_t client, uint16_t first_port, uint64_t now)
 }
 
 /* The client that received datagram i has what it waited for: what it sends next, if anything. */
-static int advance(int i, size_t ike_offset, int with_esp)
+static int advance(int i, size_t ike_offset)
 {
     unsigned char *data = incoming.data[i];
     uint32_t client;
@@ -172,12 +172,12 @@ static int advance(int i, size_t ike_offset, int with_esp)
     if (client >= MAX_CLIENTS || clients[client].step != answered ||
         packet_info(&incoming, i)->ipi_addr.s_addr != client_address(client))
         return CLIENT_OF_NONE;
-    clients[client].step = answered == AWAIT_AUTH && !with_esp ? DONE : answered + 1;
+    clients[client].step = answered + 1;
     clients[client].tries = 0;
     return (int)client;
 }
 
-static void establish(uint32_t count, uint32_t window, uint16_t first_port, int with_esp)
+static void establish(uint32_t count, uint32_t window, uint16_t first_port)
 {
     static uint32_t active[MAX_WINDOW];
     uint32_t next = 0, under_way = 0, established = 0, failed = 0, retransmitted = 0;
@@ -196,7 +196,7 @@ static void establish(uint32_t count, uint32_t window, uint16_t first_port, int 
         for (int port = 0; port < 2; port++) {
             receive(port ? nat_t_fd : ike_fd, &incoming);
             for (int i = 0; i < incoming.count; i++) {
-                int client = advance(i, port ? NON_ESP_MARKER : 0, with_esp);
+                int client = advance(i, port ? NON_ESP_MARKER : 0);
                 if (client != CLIENT_OF_NONE)
                     send_step((uint32_t)client, first_port, now);
             }
@@ -326,11 +326,11 @@ int main(int argc, char **argv)
     ike_fd = udp_socket(IKE_PORT);
     nat_t_fd = udp_socket(NAT_T_PORT);
     while (fgets(line, sizeof line, stdin)) {
-        unsigned count, second, third, fourth;
+        unsigned count, second, third;
         double seconds;
-        if (sscanf(line, "establish %u %u %u %u", &count, &second, &third, &fourth) == 4 &&
-            count <= MAX_CLIENTS && second <= MAX_WINDOW)
-            establish(count, second, (uint16_t)third, (int)fourth);
+        if (sscanf(line, "establish %u %u %u", &count, &second, &third) == 3 && count <= MAX_CLIENTS &&
+            second <= MAX_WINDOW)
+            establish(count, second, (uint16_t)third);
         else if (sscanf(line, "flood %u %u %u %lf", &count, &second, &third, &seconds) == 4 &&
                  second <= MAX_WINDOW && third <= DATAGRAM && third >= sizeof(struct esp_probe))
             flood(count, second, third, seconds);

@@ -51,9 +51,9 @@ class Generator:
 
     process: Process
 
-    def establish(self, clients: int, window: int, *, first_port: int = 500, with_esp: bool = True) -> Established:
-        """Set a tunnel up for each client, at most `window` of them at once."""
-        return self._ask(f"establish {clients} {window} {first_port} {int(with_esp)}", Established, 600)
+    def establish(self, clients: int, window: int, *, first_port: int = 500) -> Established:
+        """Set a tunnel up for each client, up to its first ESP datagram, at most `window` of them at once."""
+        return self._ask(f"establish {clients} {window} {first_port}", Established, 600)
 
     def flood(self, clients: int, window: int, size_bytes: int, duration_s: float) -> Flooded:
         """Keep `window` ESP datagrams under way, round robin over the clients."""

@@ -40,6 +40,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How much of everything; the report states it."""
 
     rounds: int = 3
+    settle_s: float = 1
+    """How long a forwarder is left alone after its start, and before its memory is read."""
     esp_size_bytes: int = 200
     forwarding_clients: tuple[int, ...] = (1, 1_000, 10_000)
     forwarding_window: int = 128
@@ -139,6 +141,7 @@ def forward(settings: Settings, clients: int, bed: Testbed, peer: Peer) -> Value
 def set_up(settings: Settings, source: Source, bed: Testbed, peer: Peer) -> Values:
     """Tunnels set up a second: IKE_SA_INIT on 500, IKE_AUTH on 4500 and a first ESP datagram, each answered."""
     with peer.forwarding(bed, source) as process, generator(bed, peer.TARGET) as load:
+        time.sleep(settings.settle_s)
         cpu_s = process.cpu_s() if process else 0
         done = load.establish(settings.sessions, settings.sessions_window)
         values = {
@@ -158,10 +161,10 @@ def hold(settings: Settings, wanted: int, bed: Testbed, peer: Peer) -> Values:
     """
     with peer.forwarding(bed, Source.SNAT) as process, generator(bed, peer.TARGET) as load:
         assert process
-        time.sleep(0.5)
+        time.sleep(settings.settle_s)
         empty_bytes, empty_files, empty_slab_bytes = process.rss_bytes(), process.open_files(), kernel_slab_bytes()
         done = load.establish(wanted, settings.memory_window)
-        time.sleep(0.5)
+        time.sleep(settings.settle_s)
         rss_bytes = process.rss_bytes()
         sessions = max(done.established, 1)
         return {

@@ -76,6 +76,8 @@ def _link(left: str, left_name: str, left_address: str, right: str, right_name: 
     for name, device, address in ((left, left_name, left_address), (right, right_name, right_address)):
         run("ip", "-n", name, "address", "add", f"{address}/24", "dev", device)
         run("ip", "-n", name, "link", "set", device, "up")
+        # As with network cards: redirected frames need NAPI where they arrive, and whole checksums.
+        run("ip", "netns", "exec", name, "ethtool", "-K", device, "gro", "on", "tx", "off")
 
 
 def _write_sysctls(namespace: str) -> None:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 from harness.balancer import HEALTH
@@ -66,13 +67,17 @@ def test_flows_change_paths_under_a_transfer_without_loss(fast_lab: Lab, source:
             transfer.go_on(50)
             configure(lab, source, setting)
             lab.balancer.hang_up()
-            eventually(lambda mode=mode: lab.balancer.status().fast_path == mode, f"the fast path is {mode}")
-            flows = 0 if setting == "off" else 1
-            eventually(lambda flows=flows: lab.balancer.status().kernel.flows == flows, f"the kernel has {flows} flows")
+            eventually(partial(is_settled, lab, mode), f"the fast path is {mode}")
             transfer.go_on(100)
         for passed in transfer.finish():
             assert (passed.lost, passed.doubled) == ([], 0)
             assert passed.furthest_behind < REPLAY_WINDOW
+
+
+def is_settled(lab: Lab, mode: str) -> bool:
+    """Whether the fast path has a mode, and the one flow or none."""
+    status = lab.balancer.status()
+    return (status.fast_path, status.kernel.flows) == (mode, 0 if mode == "off" else 1)
 
 
 @segments

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.config.schema import Source
+from engine.config.schema import FastPath, Source
 
 from ..load import generator
 from ..peers import nginx, ours
@@ -97,7 +97,7 @@ def _nginx(traffic: Traffic, clients: int) -> Iterator[Ready]:
 @contextmanager
 def _ours(traffic: Traffic, clients: int) -> Iterator[Ready]:
     bed = traffic.network.bed
-    configuration = ours.write_configuration(bed, Source.TRANSPARENT, "native")
+    configuration = ours.write_configuration(bed, Source.TRANSPARENT, FastPath.NATIVE)
     with ours.running_with(bed, configuration) as process:
         with generator(bed, SERVICE_ADDRESS) as load:
             tunnels = load.establish(clients, TUNNELS_AT_ONCE, first_port=4500)

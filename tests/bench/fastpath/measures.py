@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from engine.config.schema import Source
+from engine.config.schema import FastPath, Source
 
 from ..console_latency import in_process
 from ..load import generator
@@ -124,14 +124,14 @@ def _routed(_: Testbed) -> Iterator[None]:
 
 @contextmanager
 def _headless(bed: Testbed) -> Iterator[Path]:
-    configuration = ours.write_configuration(bed, Source.TRANSPARENT, "native")
+    configuration = ours.write_configuration(bed, Source.TRANSPARENT, FastPath.NATIVE)
     with ours.running_with(bed, configuration):
         yield configuration
 
 
 @contextmanager
 def _beside_console(bed: Testbed) -> Iterator[Path]:
-    configuration = ours.write_configuration(bed, Source.TRANSPARENT, "native")
+    configuration = ours.write_configuration(bed, Source.TRANSPARENT, FastPath.NATIVE)
     with in_process(bed, configuration) as terminal:
         terminal.press("2")
         terminal.shown("› sessions")

@@ -1,4 +1,4 @@
-"""The network of the fast path's bench: the testbed with devices that redirected frames can pass."""
+"""The network of the fast path's bench: the testbed with all neighbours known, and its devices."""
 
 from __future__ import annotations
 
@@ -45,8 +45,6 @@ def network(directory: Path) -> Iterator[Network]:
             (bed.server, server, servers_side, "198.18.2.1"),
         )
         for namespace, device, peer, address in ends:
-            # A redirected frame needs NAPI where it arrives, and an XDP program cannot finish partial checksums.
-            run("ip", "netns", "exec", namespace, "ethtool", "-K", device.name, "gro", "on", "tx", "off")
             # No ARP in the midst of a measurement, and none needed from a peer that only counts.
             run("ip", "-n", namespace, "neigh", "replace", address, "lladdr", peer.mac, "dev", device.name)
         for address in REAL_SERVERS:

@@ -18,7 +18,6 @@ from ..testbed import REAL_SERVERS, SERVICE_ADDRESS, SNAT_ADDRESSES, Testbed
 CONFIGURATION = """\
 load_module {module};
 daemon off;
-user root;
 master_process off;
 pid {directory}/nginx.pid;
 error_log {directory}/error.log error;
@@ -81,8 +80,8 @@ class Nginx:
         )
         command = [shutil.which("nginx") or "/usr/sbin/nginx", "-p", str(directory), "-c", str(configuration)]
         log = directory / "output.log"
-        path = _return_path(bed.balancer) if source is Source.TRANSPARENT else nullcontext()
-        with path, running(bed.balancer, FORWARDER_CORE, command, log=log) as process:
+        return_path = _return_path(bed.balancer) if source is Source.TRANSPARENT else nullcontext()
+        with return_path, running(bed.balancer, FORWARDER_CORE, command, log=log) as process:
             process.await_udp_port(SERVICE_ADDRESS, 500)
             process.await_udp_port(SERVICE_ADDRESS, 4500)
             yield process

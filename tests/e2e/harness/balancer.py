@@ -171,4 +171,5 @@ class Balancer:
             status = self.status()
         except EngineUnreachable:
             return False
-        return all(row.health == "up" for service in status.services for row in service.servers)
+        servers = [server for service in status.services for server in service.servers]
+        return bool(servers) and all(server.health == "up" for server in servers)

@@ -16,7 +16,7 @@ from harness.peers import Client
 from harness.transfer import transferring
 from harness.waiting import eventually
 
-DATAGRAMS = 200
+DATAGRAMS = 100
 _COUNTED_WITHIN_S = 1.3
 """The engine reads the kernel's counters every second."""
 _MAX_SESSIONS = 50

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from fastpath_doubles import KernelDouble
-from sessions.session_world import KEEPALIVE, NAT_T, World, at
+from sessions.session_world import KEEPALIVE, NAT_T, Exchange, World, at, encrypted, informational, init
 
 from engine.config.schema import Source
 from engine.fastpath import reconciler
 from engine.fastpath.entries import entries
+from engine.fastpath.layout import FLOW_V4
 from engine.sessions.flow import Flow, Port
 from engine.sessions.session import Session
 
@@ -160,3 +163,36 @@ def test_a_step_looks_at_a_bounded_number_of_flows_also_where_none_changes_paths
     for flow in flows:
         kernel.offer(flow)
     assert [kernel.reconciler.step(here.now_s) for _ in range(3)] == [True, True, False]
+
+
+def test_a_tunnel_that_the_kernel_has_just_seen_alive_is_not_taken_for_deleted() -> None:
+    """What looked like the deletion of its IKE SA was something else; another one then begins on the same flow."""
+    kernel = KernelDouble()
+    here = world(kernel)
+    session = here.connect(CLIENT, 1)
+    kernel.settle(here.now_s)
+    client, flow = at(CLIENT, 4500), nat_t_flow(session)
+    here.client_sends(client, NAT_T, encrypted(1, Exchange.INFORMATIONAL, size_bytes=80, message_id=2))
+    here.server_sends(client, NAT_T, informational(1, from_server=True, response=True))
+    assert session.deleted_s == here.now_s
+    here.now_s += 10
+    kernel.forward(from_client(flow), 100)
+    here.client_sends(at(CLIENT, 500), Port.IKE, init(2))
+    assert session in here.sessions()
+
+
+def test_flows_that_come_and_go_for_days_take_no_memory() -> None:
+    """What was noted of a slot when its flow left is forgotten, also where no other flow comes to that slot."""
+    kernel = KernelDouble(slots=4096)
+    table = kernel.tables[FLOW_V4]
+    tracemalloc.start()
+    try:
+        for number in range(4_000):
+            kernel.now_s += 1
+            slot = table.insert(number.to_bytes(12, "big"), bytes(12), 0, 0)
+            assert slot is not None
+            table.remove(slot)
+        held_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held_bytes < 20_000
