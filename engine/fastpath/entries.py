@@ -33,8 +33,9 @@ def has_lost_port(flow: Flow) -> bool:
 
 
 def carries_tunnel(flow: Flow) -> bool:
-    """Whether ESP of an established session may come on a flow."""
-    return flow.port is Port.NAT_T and any(not session.half_open for session in flow.sessions)
+    """Whether ESP of an established session may come on a flow, and may go on to its real server."""
+    established = any(not session.half_open for session in flow.sessions)
+    return flow.port is Port.NAT_T and established and flow.server.keeps_sessions
 
 
 def entries(flow: Flow) -> Entries | None:

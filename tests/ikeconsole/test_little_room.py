@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from console_pictures import console, look, settle
-from ikeconsole.looking import Lost
 from textual.pilot import Pilot
 from textual.widgets import Button, Input
 
 from ikeconsole.dialogs.dialog import Dialog
+from ikeconsole.looking import Lost
 from ikeconsole.widgets.lost_banner import LostBanner
 from ikeconsole.widgets.place_bar import PlaceBar
 

@@ -10,7 +10,6 @@ import pytest
 from changing_engine import ChangingEngine
 from console_pictures import LOOKS, NARROW, console, look, picture, settle
 from fake_link import FakeLink
-from ikeconsole.looking import Lost
 from textual.pilot import Pilot
 from textual.widgets import Button, Input, Static
 
@@ -19,6 +18,7 @@ from engine.control.records import Series
 from ikeconsole.app import ConsoleApp
 from ikeconsole.dialogs.confirm import Confirm
 from ikeconsole.dialogs.weight import Weight
+from ikeconsole.looking import Lost
 from ikeconsole.screens.server import Server
 from ikeconsole.screens.sessions import Sessions
 from ikeconsole.widgets.head_line import HeadLine

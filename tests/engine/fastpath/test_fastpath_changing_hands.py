@@ -94,6 +94,19 @@ def test_a_dead_server_s_flow_that_changes_its_source_meanwhile_takes_nothing_fr
     assert (len(kernel.tuples()), len(kernel.reconciler)) == (4, 2)
 
 
+def test_a_dead_server_s_flows_are_not_handed_over_while_its_sessions_are_being_ended() -> None:
+    """There may be very many, and something may happen to any of them meanwhile."""
+    kernel = KernelDouble()
+    here = world(kernel)
+    flow = nat_t_flow(here.connect(CLIENT, 1))
+    here.probe(flow.server.name, ok=False)
+    for _ in kernel.reconciler.abandon(flow.server, here.now_s):
+        pass
+    kernel.offer(flow)
+    kernel.settle(here.now_s)
+    assert kernel.tuples() == {}
+
+
 def test_a_flow_without_a_source_is_the_slow_path_s_until_it_has_another_one() -> None:
     """Nothing of its former source stays in the kernel, and it counts as waiting, not as refused."""
     kernel = KernelDouble()
