@@ -15,6 +15,7 @@
 #define AF_INET 2
 #define AF_INET6 10
 #define IP_FRAGMENTED bpf_htons(0x3fff) /* more fragments, or an offset */
+#define IP_DONT_FRAGMENT bpf_htons(0x4000)
 #define SMALLEST_ESP_BYTES 8
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
@@ -302,6 +303,20 @@ static __always_inline enum reason why_looked_at(const struct udphdr *udp, __u32
     return *first_word ? REASON_NONE : REASON_IKE;
 }
 
+/* Clears don't-fragment: the error of a router with a small MTU would name addresses that its addressee does not know,
+ * and never reach the end that has to send less. The identification of a fragment must be its own (RFC 6864).
+ * Returns what that adds to the header's sum. */
+static __always_inline __u32 let_fragment(struct iphdr *ip, __u32 packets)
+{
+    if (!(ip->frag_off & IP_DONT_FRAGMENT))
+        return 0;
+    __be16 identification = packets, flags = ip->frag_off & ~IP_DONT_FRAGMENT;
+    __u32 change = (__u16)~ip->id + identification + (__u16)~ip->frag_off + flags;
+    ip->id = identification;
+    ip->frag_off = flags;
+    return change;
+}
+
 static __always_inline int forward_v4(struct xdp_md *ctx, const struct control *control, __u32 link_bytes)
 {
     void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
@@ -365,7 +380,8 @@ static __always_inline int forward_v4(struct xdp_md *ctx, const struct control *
     ip->saddr = becomes->source;
     ip->daddr = becomes->destination;
     ip->ttl--;
-    ip->check = adjusted(ip->check, change + bpf_htons(0xfeff)); /* the TTL is the higher byte of its word */
+    ip->check = adjusted(ip->check, change + let_fragment(ip, hop->packets) +
+                                        bpf_htons(0xfeff)); /* the TTL is the higher byte of its word */
     udp->source = becomes->source_port;
     udp->dest = becomes->destination_port;
     if (udp->check)

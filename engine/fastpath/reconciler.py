@@ -16,7 +16,7 @@ from engine.sessions.real_server import RealServer
 
 CHANGED_AT_ONCE = 64
 """Flows that change paths in one step: few, for what arrives meanwhile overtakes what the slow path still holds."""
-LOOKED_AT_ONCE = 1_000
+LOOKED_AT_ONCE = 500
 WAITING_AT_ONCE = 1_000
 CREDITED_AT_ONCE = 500
 """Flows whose counters are read in one turn: less than a millisecond."""

@@ -42,7 +42,7 @@ def tunnels(lab: Lab, family: Family) -> tuple[Client, Server, Client]:
 def leads_to(lab: Lab, server: Server, family: Family) -> bool:
     """Whether the kernel has a flow to or from a server."""
     address = server.node.addresses[family]
-    return any(address in (flow.source, flow.becomes_destination) for flow in lab.balancer.kernel_flows())
+    return any(address in (flow.source, flow.destination) for flow in lab.balancer.kernel_flows())
 
 
 def check_gone_elsewhere(lab: Lab, client: Client, server: Server, family: Family, began_s: float) -> None:

@@ -13,7 +13,6 @@ _FILES = {
     "ip": "iproute2",
     "nft": "nftables",
     "ethtool": "ethtool",
-    "bpftool": "bpftool",
     "sysctl": "procps",
     "ping": "iputils-ping",
     "pki": "strongswan-pki",

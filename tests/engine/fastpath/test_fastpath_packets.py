@@ -160,15 +160,23 @@ def test_no_carry_of_a_checksum_is_lost(
     hops_left=st.integers(2, 255),
     tos=st.integers(0, 255),
     label=st.integers(0, 0xFFFF),
-    do_not_fragment=st.booleans(),
 )
 def test_only_the_hop_count_changes_of_the_rest(
-    shared_world: World, family: Family, hops_left: int, tos: int, label: int, do_not_fragment: bool
+    shared_world: World, family: Family, hops_left: int, tos: int, label: int
 ) -> None:
     """Any TTL above 1, DSCP, identification or flow label: one hop less, the checksum right, the rest kept."""
     direction = shared_world.install(to_server(family))
-    fields = {"hops_left": hops_left, "tos": tos, "label": label, "flags": 2 * do_not_fragment}
+    fields = {"hops_left": hops_left, "tos": tos, "label": label}
     assert shared_world.run(direction.frame(**fields)) == sent(direction.forwarded(**fields))
+
+
+@given(label=st.integers(0, 0xFFFF), before=st.integers(0, 3))
+def test_routers_behind_the_balancer_may_fragment(shared_world: World, label: int, before: int) -> None:
+    """ESP with don't-fragment set leaves without, and with an identification that no packet of its flow had before."""
+    direction = shared_world.install(to_server(Family.V4))
+    for number in range(before + 1):
+        outcome = shared_world.run(direction.frame(label=label, flags="DF"))
+        assert outcome == sent(direction.forwarded(label=(number >> 8) | (number & 0xFF) << 8, flags=0))
 
 
 @families
