@@ -7,6 +7,8 @@ import os
 import resource
 import signal
 import socket
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import trio
@@ -40,6 +42,8 @@ SOCKETS_LOOKED_AT = 2_000
 RESERVED_FILES = 256
 """Open files left for control clients, probes and the interpreter."""
 
+_SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+
 log = logging.getLogger(__name__)
 
 
@@ -64,6 +68,13 @@ async def serve_forever(
     loaded: Loaded, *, signals: bool = True, task_status: trio.TaskStatus[Operations] = trio.TASK_STATUS_IGNORED
 ) -> None:
     """Run the engine until cancelled or, with `signals`, told to stop; raises StartError."""
+    with ExitStack() as stack:
+        # From the beginning: one that comes while the engine is starting would else end it at once.
+        received = stack.enter_context(trio.open_signal_receiver(*_SIGNALS)) if signals else None
+        await _serve(loaded, received, task_status)
+
+
+async def _serve(loaded: Loaded, received: AsyncIterator[int] | None, task_status: trio.TaskStatus[Operations]) -> None:
     settings = loaded.config.engine
     state_dir = Path(settings.state_dir) if settings.state_dir else default_state_dir()
     events = EventLog()
@@ -90,8 +101,8 @@ async def serve_forever(
                 nursery.start_soon(acceleration.run)
                 events.add("notice", "started", f"engine started with {loaded.path}")
                 task_status.started(operations)
-                if signals:
-                    await _obey_signals(configuration)
+                if received is not None:
+                    await _obey(received, configuration)
                 else:
                     await trio.sleep_forever()
                 control.cancel_scope.cancel()
@@ -130,20 +141,19 @@ async def _expire(forwarder: Forwarder, deployment: Deployment, collector: Spare
         forwarder.upstreams.close_idle(trio.current_time(), SOCKET_IDLE_S, SOCKETS_LOOKED_AT)
 
 
-async def _obey_signals(configuration: Configuration) -> None:
-    with trio.open_signal_receiver(signal.SIGHUP, signal.SIGTERM, signal.SIGINT) as received:
+async def _obey(received: AsyncIterator[int], configuration: Configuration) -> None:
+    _notify("READY=1")
+    async for number in received:
+        if number != signal.SIGHUP:
+            log.info("stopping on %s", signal.Signals(number).name)
+            return
+        _notify("RELOADING=1")
+        try:
+            await configuration.reload("SIGHUP")
+        except Refused as refusal:
+            for line in refusal.details:
+                log.error("%s", line)
         _notify("READY=1")
-        async for number in received:
-            if number != signal.SIGHUP:
-                log.info("stopping on %s", signal.Signals(number).name)
-                return
-            _notify("RELOADING=1")
-            try:
-                await configuration.reload("SIGHUP")
-            except Refused as refusal:
-                for line in refusal.details:
-                    log.error("%s", line)
-            _notify("READY=1")
 
 
 def _socket_limit(wanted: int) -> int:

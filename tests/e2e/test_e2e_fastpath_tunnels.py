@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from harness.certificates import Authority
 from harness.fast_path import Counted, check_fast, check_transfer, session_of, start
-from harness.lab import Lab, open_lab
+from harness.lab import Lab
 from harness.peers import Client, Profile
-from harness.plan import LAN, WAN, Family, Segment
-from harness.requirements import can_tag
+from harness.plan import LAN, Family
 
 pytestmark = pytest.mark.e2e
 
@@ -83,16 +80,3 @@ def test_clients_behind_one_nat_have_a_flow_each(fast_lab: Lab) -> None:
     assert fast_lab.balancer.status().kernel.flows == len(clients)
     nat = fast_lab.topology.nodes["nat"].addresses[Family.IPV4]
     assert [flow.source for flow in fast_lab.balancer.kernel_flows()].count(nat) == len(clients)
-
-
-@pytest.mark.parametrize("vlans", [{LAN: 77}, {LAN: 77, WAN: 10}], ids=["lan", "both"])
-def test_data_passes_in_the_kernel_by_vlan_devices(
-    tmp_path: Path, authority: Authority, fast_path_machine: None, vlans: dict[Segment, int]
-) -> None:
-    """Tags are taken off frames and put on them on the way."""
-    if not can_tag():
-        pytest.skip("this kernel has no VLAN devices (CONFIG_VLAN_8021Q)")
-    with open_lab(tmp_path, authority, clients=2, servers=1, vlans=vlans) as lab:
-        lab.topology.take_redirected_frames()
-        start(lab, "transparent")
-        check_tunnels(lab, "transparent")

@@ -14,8 +14,8 @@ from harness.balancer import Balancer
 from harness.certificates import Authority
 from harness.namespaces import MARK, existing
 from harness.peers import Client, Server
-from harness.plan import Addresses, Segment
-from harness.topology import UNTAGGED, Shape, Topology, build
+from harness.plan import Addresses
+from harness.topology import Shape, Topology, build
 
 _numbers = itertools.count(1)
 
@@ -73,13 +73,12 @@ def open_lab(
     clients: int = 3,
     nat_clients: int = 0,
     servers: int = 3,
-    vlans: Mapping[Segment, int] = UNTAGGED,
 ) -> Iterator[Lab]:
     """Build a lab; whatever happens, nothing of it is left afterwards."""
     prefix = f"{MARK}-{os.getpid()}-{next(_numbers)}"
     with ExitStack() as cleanup:
         cleanup.callback(_destroy, f"{prefix}-")
-        topology = build(prefix, shape, clients=clients, nat_clients=nat_clients, servers=servers, vlans=vlans)
+        topology = build(prefix, shape, clients=clients, nat_clients=nat_clients, servers=servers)
         nodes = topology.nodes
         names = [f"c{n + 1}" for n in range(clients)] + [f"n{n + 1}" for n in range(nat_clients)]
         lab = Lab(

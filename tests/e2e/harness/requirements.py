@@ -41,11 +41,5 @@ def missing() -> list[str]:
     return lacking
 
 
-def can_tag() -> bool:
-    """Whether this kernel can make VLAN devices."""
-    making = "ip link add below type veth && ip link add link below name tagged type vlan id 1"
-    return subprocess.run(["unshare", "--net", "sh", "-c", making], capture_output=True, check=False).returncode == 0
-
-
 def _can_make_namespaces() -> bool:
     return subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode == 0

@@ -4,8 +4,7 @@
     single-arm    c1 c2 .. nat --- wan --- router --- lan --- lb rs1 rs2 ..
     both          n1 n2 .. --- home --- nat
 
-The servers' default gateway is the balancer in both, as transparency asks. The balancer's frames in a segment may be
-tagged: then it has its addresses there on a VLAN device.
+The servers' default gateway is the balancer in both, as transparency asks.
 """
 
 from __future__ import annotations
@@ -14,8 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address
-from types import MappingProxyType
-from typing import Final
 
 from harness.namespaces import Namespace, run
 from harness.plan import BEHIND, HOME, LAN, WAN, Addresses, Family, Segment
@@ -40,7 +37,6 @@ table inet nat {
   }
 }
 """
-UNTAGGED: Final[Mapping[Segment, int]] = MappingProxyType({})
 
 
 class Shape(StrEnum):
@@ -118,9 +114,8 @@ def build(
     clients: int,
     nat_clients: int,
     servers: int,
-    vlans: Mapping[Segment, int] = UNTAGGED,
 ) -> Topology:
-    """Make the namespaces; their names begin with `prefix`. `vlans`: with which the balancer's frames are tagged."""
+    """Make the namespaces; their names begin with `prefix`."""
     switch = Namespace.create(f"{prefix}-switch", {"net.ipv6.conf.all.disable_ipv6": "1"})
     for segment in (WAN, LAN, HOME):
         switch.ip(f"link add {segment.bridge} type bridge", f"link set {segment.bridge} up")
@@ -144,7 +139,7 @@ def build(
             _plug(switch, router, LAN, "lan0", (uplink,))
             arms = {LAN: (*snat, vip)}
     for segment, addresses in arms.items():
-        _plug(switch, balancer, segment, device_in(segment), addresses, vlans.get(segment))
+        _plug(switch, balancer, segment, device_in(segment), addresses)
     if shape is Shape.SINGLE_ARM:
         _default_route(balancer, uplink)
 
@@ -176,28 +171,16 @@ def _plug(
     segment: Segment,
     device: str,
     addresses: tuple[Addresses, ...],
-    vlan: int | None = None,
 ) -> None:
-    """Give a node a device in a segment, with these addresses: its own, or those of a VLAN device above it."""
+    """Give a node a device in a segment, with these addresses."""
     port, inside = _port(segment, node), node.namespace
     ends = (device, "netns", inside.name, "type", "veth", "peer", "name", port, "netns", switch.name)
     run(["ip", "link", "add", *ends])
     # A network card puts whole checksums on the wire; a veth pair leaves them to nobody.
     inside.run("ethtool", "-K", device, "tx", "off")
-    if vlan is not None:
-        # Nor does a pair put tags into frames unless it is told to.
-        switch.run("ethtool", "-K", port, "txvlan", "off")
-        device, port = _tag(inside, device, vlan), _tag(switch, port, vlan)
     switch.ip(f"link set {port} master {segment.bridge} up")
     give_addresses(node, segment, device, addresses)
     inside.ip(f"link set {device} up")
-
-
-def _tag(namespace: Namespace, device: str, vlan: int) -> str:
-    """Make a VLAN device above another; its name."""
-    tagged = f"{device}.{vlan}"
-    namespace.ip(f"link set {device} up", f"link add link {device} name {tagged} type vlan id {vlan}")
-    return tagged
 
 
 def _port(segment: Segment, node: Node) -> str:
