@@ -51,7 +51,9 @@ class Reconciler:
 
     def offer(self, flow: Flow) -> None:
         """Have a flow looked at: it, its sessions or its source address have changed, or it has ended."""
-        self._offered[flow] = None
+        # Most offers are of flows on which a session is being set up: nothing is to be done about these yet.
+        if carries_tunnel(flow) or flow in self._held or flow in self._waiting:
+            self._offered[flow] = None
 
     def look_at_waiting(self) -> None:
         """Offer some of the flows again that the kernel could not have before."""
