@@ -23,7 +23,7 @@ from engine.sessions.real_server import RealServer
 
 RECONCILE_EVERY_S = 0.1
 COUNT_EVERY_S = 1.0
-READ_PER_S = 50_000
+READ_PER_S = 20_000
 """Flows whose counters are read in a second, if there are so many: a few hundredths of a core."""
 VERIFY_EVERY_S = 10.0
 FOLLOW_EVERY_S = 0.25
