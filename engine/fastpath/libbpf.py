@@ -18,7 +18,6 @@ log = logging.getLogger(__name__)
 
 # linux/bpf.h and linux/if_link.h
 BPF_ANY: Final = 0
-BPF_NOEXIST: Final = 1
 BPF_XDP: Final = 37
 BPF_F_TEST_XDP_LIVE_FRAMES: Final = 1 << 1
 XDP_FLAGS_SKB_MODE: Final = 1 << 1
@@ -28,12 +27,6 @@ XDP_ATTACHED_SKB: Final = 2
 
 _LINES_KEPT = 40
 _LIBBPF_DEBUG = 2
-
-
-class BatchOptions(ctypes.Structure):
-    """struct bpf_map_batch_opts."""
-
-    _fields_ = (("sz", c_size_t), ("elem_flags", c_uint64), ("flags", c_uint64))
 
 
 class LinkOptions(ctypes.Structure):
@@ -128,7 +121,6 @@ _PrintFunction = ctypes.CFUNCTYPE(c_int, c_int, c_char_p, c_void_p)
 _object = _map = _program = c_void_p
 _descriptor = c_int
 _count = POINTER(c_uint32)
-_batch = POINTER(BatchOptions)
 
 _FUNCTIONS: Final[dict[str, tuple[type | None, tuple[type, ...]]]] = {
     "libbpf_set_print": (c_void_p, (_PrintFunction,)),
@@ -145,9 +137,6 @@ _FUNCTIONS: Final[dict[str, tuple[type | None, tuple[type, ...]]]] = {
     "bpf_map_lookup_elem": (c_int, (_descriptor, c_void_p, c_void_p)),
     "bpf_map_update_elem": (c_int, (_descriptor, c_void_p, c_void_p, c_uint64)),
     "bpf_map_delete_elem": (c_int, (_descriptor, c_void_p)),
-    "bpf_map_lookup_batch": (c_int, (_descriptor, c_void_p, c_void_p, c_void_p, c_void_p, _count, _batch)),
-    "bpf_map_update_batch": (c_int, (_descriptor, c_void_p, c_void_p, _count, _batch)),
-    "bpf_map_delete_batch": (c_int, (_descriptor, c_void_p, _count, _batch)),
     "bpf_prog_test_run_opts": (c_int, (_descriptor, POINTER(RunOptions))),
     "bpf_prog_get_fd_by_id": (_descriptor, (c_uint32,)),
     "bpf_obj_get_info_by_fd": (c_int, (_descriptor, c_void_p, _count)),

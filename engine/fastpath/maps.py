@@ -5,8 +5,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import mmap
-from collections.abc import Iterator
-from ctypes import byref, c_uint32, sizeof
 from typing import Final
 
 from engine.fastpath import libbpf
@@ -51,12 +49,11 @@ class Map:
         values = self.lookup(key) or b""
         return [values[at : at + self._one_value_bytes] for at in range(0, len(values), self._stride_bytes)]
 
-    def update(self, key: bytes, value: bytes, *, must_be_new: bool = False) -> None:
-        """Set the value of a key; raises BpfError, with errno EEXIST where it must be new and is not."""
+    def update(self, key: bytes, value: bytes) -> None:
+        """Set the value of a key; raises BpfError."""
         _expect(key, self.key_bytes)
         _expect(value, self.value_bytes)
-        flags = libbpf.BPF_NOEXIST if must_be_new else libbpf.BPF_ANY
-        self._check(self._prompt.bpf_map_update_elem(self.fd, key, value, flags), "write to")
+        self._check(self._prompt.bpf_map_update_elem(self.fd, key, value, libbpf.BPF_ANY), "write to")
 
     def delete(self, key: bytes) -> bool:
         """Remove a key; says whether it was there; raises BpfError."""
@@ -66,64 +63,6 @@ class Map:
             return False
         self._check(answer, "delete from")
         return True
-
-    def update_batch(self, keys: bytes, values: bytes, count: int) -> int:
-        """Set `count` values in order; returns how many were: fewer where the map is full; raises BpfError."""
-        _expect(keys, self.key_bytes * count)
-        _expect(values, self.value_bytes * count)
-        done = c_uint32(count)
-        answer = library().bpf_map_update_batch(self.fd, keys, values, byref(done), _batch_options())
-        if answer != -errno.E2BIG:
-            self._check(answer, "write to")
-        return done.value
-
-    def delete_batch(self, keys: bytes, count: int) -> int:
-        """Remove `count` keys, or those of them that are there; returns how many were; raises BpfError."""
-        _expect(keys, self.key_bytes * count)
-        address = ctypes.cast(ctypes.c_char_p(keys), ctypes.c_void_p).value or 0
-        at = deleted = 0
-        while at < count:
-            done = c_uint32(count - at)
-            answer = library().bpf_map_delete_batch(
-                self.fd, address + at * self.key_bytes, byref(done), _batch_options()
-            )
-            if answer != -errno.ENOENT:
-                self._check(answer, "delete from")
-            deleted += done.value
-            at += done.value + 1  # the kernel stops at a key that is not there
-        return deleted
-
-    def read_slices(self, count: int) -> Iterator[tuple[memoryview, memoryview, int]]:
-        """Walk all elements, up to `count` at a time: keys, values, and how many; raises BpfError.
-
-        The same memory is used for every slice. Elements that come or go meanwhile may be seen or not. A slice is
-        larger than asked for where so many elements share a hash bucket.
-        """
-        place = ctypes.create_string_buffer(max(self.key_bytes, 8))
-        start: ctypes.Array[ctypes.c_char] | None = None
-        while True:
-            keys = ctypes.create_string_buffer(count * self.key_bytes)
-            values = ctypes.create_string_buffer(count * self.value_bytes)
-            answer = 0
-            while answer == 0:
-                done = c_uint32(count)
-                answer = library().bpf_map_lookup_batch(
-                    self.fd, start, place, keys, values, byref(done), _batch_options()
-                )
-                start = place
-                if answer == -errno.ENOSPC:
-                    break
-                if answer != -errno.ENOENT:
-                    self._check(answer, "walk")
-                if read := done.value:
-                    yield (
-                        memoryview(keys).cast("B")[: read * self.key_bytes],
-                        memoryview(values).cast("B")[: read * self.value_bytes],
-                        read,
-                    )
-            if answer == -errno.ENOENT:
-                return
-            count *= 2
 
     def mmap(self) -> mmap.mmap:
         """An array with BPF_F_MMAPABLE as memory, elements at multiples of 8 bytes; raises BpfError."""
@@ -146,10 +85,6 @@ def _possible_cpus() -> int:
     if answer < 0:
         raise refusal("cannot tell how many CPUs there may be", answer)
     return answer
-
-
-def _batch_options() -> object:
-    return byref(libbpf.BatchOptions(sz=sizeof(libbpf.BatchOptions)))
 
 
 def _expect(buffer: bytes, size_bytes: int) -> None:

@@ -28,11 +28,6 @@ struct {
     __type(value, __u32);
 } settings SEC(".maps");
 
-struct {
-    __uint(type, BPF_MAP_TYPE_RINGBUF);
-    __uint(max_entries, 4096);
-} reports SEC(".maps");
-
 /* The verdict is the index of the device that the packet came in by. */
 SEC("xdp") int which_device(struct xdp_md *ctx)
 {
@@ -57,25 +52,4 @@ SEC("xdp") int bounce(struct xdp_md *ctx)
 {
     (void)ctx;
     return XDP_TX;
-}
-
-/* Reports as many bytes of a packet as its second byte says, and one more; drops it when the ring has no room.
- * What begins with an odd byte is taken back before it is complete. */
-SEC("xdp") int report(struct xdp_md *ctx)
-{
-    __u8 *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-    if (data + 14 > end)
-        return XDP_ABORTED;
-    if (*data & 1) {
-        void *record = bpf_ringbuf_reserve(&reports, 100, 0);
-        if (!record)
-            return XDP_DROP;
-        bpf_ringbuf_discard(record, 0);
-        return XDP_PASS;
-    }
-    __u8 copy[256];
-    __u32 size_bytes = data[1] + 1;
-    if (bpf_xdp_load_bytes(ctx, 0, copy, size_bytes))
-        return XDP_ABORTED;
-    return bpf_ringbuf_output(&reports, copy, size_bytes, 0) ? XDP_DROP : XDP_PASS;
 }
