@@ -113,12 +113,6 @@ class Object:
         if answer < 0:
             raise refusal(f"cannot resize the BPF map {map_name}", answer, remedies=_LOADED)
 
-    def set_flags(self, map_name: str, flags: int) -> None:
-        """Set the flags that a map is made with; before loading; raises BpfError."""
-        answer = library().bpf_map__set_map_flags(self._find_map(map_name), flags)
-        if answer < 0:
-            raise refusal(f"cannot set the flags of the BPF map {map_name}", answer, remedies=_LOADED)
-
     def load(self) -> None:
         """Make the maps and have the kernel verify and take the programs; raises BpfError."""
         last_lines()

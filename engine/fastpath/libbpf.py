@@ -132,7 +132,6 @@ _FUNCTIONS: Final[dict[str, tuple[type | None, tuple[type, ...]]]] = {
     "bpf_object__find_program_by_name": (_program, (_object, c_char_p)),
     "bpf_map__fd": (_descriptor, (_map,)),
     "bpf_map__set_max_entries": (c_int, (_map, c_uint32)),
-    "bpf_map__set_map_flags": (c_int, (_map, c_uint32)),
     "bpf_program__fd": (_descriptor, (_program,)),
     "bpf_map_lookup_elem": (c_int, (_descriptor, c_void_p, c_void_p)),
     "bpf_map_update_elem": (c_int, (_descriptor, c_void_p, c_void_p, c_uint64)),

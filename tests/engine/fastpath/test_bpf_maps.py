@@ -122,7 +122,6 @@ def test_map_is_resized_before_loading_only(tmp_path: Path) -> None:
     require_bpf()
     with Object.open(build(PROBE_SOURCE, tmp_path)) as opened:
         opened.resize("numbers", 5)
-        opened.set_flags("numbers", 1)  # BPF_F_NO_PREALLOC
         opened.load()
 
         assert opened.map("numbers").max_entries == 5
