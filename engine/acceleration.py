@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import trio
 
 from engine.config.schema import Config
 from engine.config.schema import FastPath as Wanted
-from engine.control.records import FastPathDevice, KernelStatus
+from engine.control.status import FastPathDevice, KernelStatus
 from engine.events import EventLog
 from engine.sessions.flow import Flow, Port
 from engine.sessions.real_server import RealServer
@@ -24,8 +23,6 @@ TOLD_EVERY_S = 1.0
 TRIED_AGAIN_S = 30.0
 """After a failure, which may have been a moment's: of memory or of open files, say."""
 OFF = "off"
-
-log = logging.getLogger(__name__)
 
 
 class Acceleration:

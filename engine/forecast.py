@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from engine.config.schema import AdminState
-from engine.control.records import Effect, Series
+from engine.control.records import Effect
+from engine.control.status import Series
 from engine.policy.candidate import Candidate
 from engine.policy.eligibility import Ineligible, Standing, why_ineligible
 from engine.policy.shares import WITHOUT_WEIGHTS, long_run_shares

@@ -24,20 +24,17 @@ from engine.control.records import (
     Change,
     ConfigState,
     Effect,
-    EngineStatus,
     Event,
     Explanation,
     PersistenceRow,
     Plan,
-    ProbeRow,
     Revision,
-    Series,
-    ServerHistory,
     SessionDetail,
     SessionPage,
     SessionQuery,
     Settings,
 )
+from engine.control.status import EngineStatus, ProbeRow, Series, ServerHistory
 from engine.deployment import Deployment
 from engine.events import EventLog
 from engine.forecast import Outlook, forecast, leaving

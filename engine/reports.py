@@ -7,20 +7,8 @@ from pathlib import Path
 
 import trio
 
-from engine.control.records import (
-    FlowRow,
-    HealthChange,
-    MessageRow,
-    PersistenceRow,
-    ProbeRow,
-    ServerHistory,
-    ServerStatus,
-    ServiceStatus,
-    SessionDetail,
-    SessionRow,
-    SourceUse,
-    Traffic,
-)
+from engine.control.records import FlowRow, MessageRow, PersistenceRow, SessionDetail, SessionRow
+from engine.control.status import HealthChange, ProbeRow, ServerHistory, ServerStatus, ServiceStatus, SourceUse, Traffic
 from engine.health.result import ProbeResult
 from engine.sessions.flow import Flow, Port, format_address
 from engine.sessions.persistence import PersistenceRecord, client_network

@@ -13,7 +13,7 @@ from textual import work
 from textual.screen import Screen
 from textual.theme import Theme
 
-from engine.control.records import Alarm
+from engine.control.status import Alarm
 from ikeconsole.actions import bindings, find
 from ikeconsole.command_line import command_line
 from ikeconsole.dialogs.about import About

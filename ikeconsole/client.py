@@ -19,15 +19,14 @@ from engine.control.protocol import MessageError
 from engine.control.records import (
     Change,
     ConfigState,
-    EngineStatus,
     Event,
     Explanation,
-    Hello,
     Revision,
     SessionDetail,
     SessionPage,
     SessionQuery,
 )
+from engine.control.status import EngineStatus, Hello
 
 CONNECT_TIMEOUT_S = 5.0
 CALL_TIMEOUT_S = 40.0

@@ -12,7 +12,7 @@ import trio
 
 from engine.control import calls
 from engine.control.api import Refused
-from engine.control.records import Hello
+from engine.control.status import Hello
 from ikeconsole.client import ControlClient, EngineUnreachable, connect
 
 R = TypeVar("R")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine.control.records import Alarm
+from engine.control.status import Alarm
 from ikeconsole.changes.sessions import host_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from functools import partial
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
-from engine.control.records import ServerStatus
+from engine.control.status import ServerStatus
 from ikeconsole.actions import ACTIONS, PLACES
 from ikeconsole.changes import servers as server_changes
 from ikeconsole.changes import sessions as session_changes

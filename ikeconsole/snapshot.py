@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from engine.control.records import EngineStatus, Hello, Series, ServerStatus, ServiceStatus
+from engine.control.status import EngineStatus, Hello, Series, ServerStatus, ServiceStatus
 
 
 @dataclass(frozen=True, slots=True)

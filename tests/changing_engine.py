@@ -9,7 +9,8 @@ import msgspec
 from fake_engine import STATUS, FakeEngine
 
 from engine.control.api import Refused
-from engine.control.records import Change, EngineStatus, Series, ServerHistory, ServerStatus
+from engine.control.records import Change
+from engine.control.status import EngineStatus, Series, ServerHistory, ServerStatus
 
 
 class ChangingEngine(FakeEngine):

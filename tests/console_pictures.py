@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import pytest
@@ -26,6 +26,8 @@ textual.screen.UPDATE_PERIOD = 1 / 60 / FASTER
 
 NARROW = (80, 24)
 WIDE = (160, 48)
+_HOMES = TemporaryDirectory(prefix="ikeconsole-test-")
+
 LOOKS = [
     pytest.param(size, theme, id=f"{size[0]}x{size[1]}-{theme}")
     for size in (NARROW, WIDE)
@@ -38,7 +40,7 @@ def console(
     link: FakeLink | None = None, *, theme: str = "night", kind: type[ConsoleApp] = ConsoleApp, **options: Any
 ) -> ConsoleApp:
     """A console that looks only when told to, by `look` or a key, and remembers nothing."""
-    preferences = RememberedPreferences(Path(mkdtemp(prefix="ikeconsole-test-")))
+    preferences = RememberedPreferences(Path(mkdtemp(dir=_HOMES.name)))
     app = kind(Path("/nowhere"), link=link or FakeLink(), preferences=preferences, **options)
     app.paused = True
     if theme != "NO_COLOR":

@@ -9,7 +9,7 @@ from fake_engine import STATUS, FakeEngine
 from engine.control.calls import Call
 from engine.control.perform import perform
 from engine.control.protocol import PROTOCOL
-from engine.control.records import Hello
+from engine.control.status import Hello
 from ikeconsole.client import EngineUnreachable
 
 R = TypeVar("R")

@@ -11,21 +11,17 @@ from fake_engine import DETAIL, EXPLANATION, NOW, STATUS, FakeEngine, series_of
 
 from engine.control.api import Refused
 from engine.control.records import (
-    EngineStatus,
     Event,
     Explanation,
     FlowRow,
     MessageRow,
     PersistenceRow,
-    Rates,
-    Series,
-    ServerStatus,
     SessionDetail,
     SessionPage,
     SessionQuery,
     SessionRow,
-    Traffic,
 )
+from engine.control.status import EngineStatus, Rates, Series, ServerStatus, Traffic
 
 FAILED_S = 134.0
 """How long ago rras-3 failed, and its clients went to the others."""

@@ -9,20 +9,17 @@ from engine.control.records import (
     Change,
     ConfigState,
     Effect,
-    EngineStatus,
     Event,
     Explanation,
     PersistenceRow,
     Plan,
-    ProbeRow,
     Revision,
-    Series,
-    ServerHistory,
     SessionDetail,
     SessionPage,
     SessionQuery,
     Settings,
 )
+from engine.control.status import EngineStatus, ProbeRow, Series, ServerHistory
 
 
 class Refused(Exception):

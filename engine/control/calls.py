@@ -11,21 +11,17 @@ from engine.control.records import (
     Change,
     ConfigState,
     Effect,
-    EngineStatus,
     Event,
     Explanation,
-    Hello,
     PersistenceRow,
     Plan,
-    ProbeRow,
     Revision,
-    Series,
-    ServerHistory,
     SessionDetail,
     SessionPage,
     SessionQuery,
     Settings,
 )
+from engine.control.status import EngineStatus, Hello, ProbeRow, Series, ServerHistory
 
 R = TypeVar("R", covariant=True)
 

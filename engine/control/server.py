@@ -18,7 +18,7 @@ from engine.control.api import EngineApi, Refused
 from engine.control.endpoint import bound, find_group
 from engine.control.perform import perform
 from engine.control.protocol import MessageError
-from engine.control.records import Hello
+from engine.control.status import Hello
 
 MAX_CONNECTIONS = 64
 MAX_IN_FLIGHT = 8

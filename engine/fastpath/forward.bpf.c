@@ -241,13 +241,17 @@ static __always_inline __u32 link_bytes_of(const struct track *hop)
     return hop->vlan == NO_VLAN ? ETH_HLEN : ETH_HLEN + sizeof(struct vlan_tag);
 }
 
-/* Writes the Ethernet header that a hop wants; `end` bounds the frame. */
-static __always_inline int write_link(void *data, void *end, const struct track *hop, __be16 protocol)
+/* Makes room for the Ethernet header that a hop wants; whether there is. */
+static __always_inline int has_link_of(struct xdp_md *ctx, const struct track *hop, __u32 link_bytes)
 {
-    struct ethhdr *ethernet = data;
+    int more_bytes = (int)link_bytes_of(hop) - (int)link_bytes;
+    return !more_bytes || !bpf_xdp_adjust_head(ctx, -more_bytes);
+}
+
+/* Writes the Ethernet header that a hop wants, for which there is room at the beginning of the frame. */
+static __always_inline void write_link(struct ethhdr *ethernet, const struct track *hop, __be16 protocol)
+{
     struct vlan_tag *tag = (void *)(ethernet + 1);
-    if ((void *)(tag + 1) > end)
-        return -1;
     __builtin_memcpy(ethernet->h_dest, hop->destination, ETH_ALEN);
     __builtin_memcpy(ethernet->h_source, hop->source, ETH_ALEN);
     if (hop->vlan == NO_VLAN) {
@@ -257,7 +261,6 @@ static __always_inline int write_link(void *data, void *end, const struct track 
         tag->identifier = bpf_htons(hop->vlan);
         tag->encapsulated = protocol;
     }
-    return 0;
 }
 
 static __always_inline void note(struct track *track, __u32 payload_bytes, __be32 first_word, __u16 now)
@@ -362,18 +365,14 @@ static __always_inline int forward_v4(struct xdp_md *ctx, const struct control *
     if (network_bytes > hop->mtu_bytes)
         return pass(REASON_OVERSIZE);
 
-    __u32 wanted_bytes = link_bytes_of(hop);
-    if (wanted_bytes != link_bytes) {
-        if (bpf_xdp_adjust_head(ctx, (int)link_bytes - (int)wanted_bytes))
-            return pass(REASON_NO_HEADROOM);
-        data = (void *)(long)ctx->data, end = (void *)(long)ctx->data_end;
-        ip = data + wanted_bytes;
-        udp = (void *)(ip + 1);
-        if ((void *)(udp + 1) > end)
-            return count(REASON_MALFORMED, XDP_ABORTED);
-    }
-    if (write_link(data, end, hop, bpf_htons(ETH_P_IP)))
-        return count(REASON_MALFORMED, XDP_ABORTED);
+    if (!has_link_of(ctx, hop, link_bytes))
+        return pass(REASON_NO_HEADROOM);
+    data = (void *)(long)ctx->data, end = (void *)(long)ctx->data_end;
+    ip = data + link_bytes_of(hop);
+    udp = (void *)(ip + 1);
+    if ((void *)(udp + 1) > end)
+        return XDP_ABORTED; /* never: the verifier wants it asked again after the frame has moved */
+    write_link(data, hop, bpf_htons(ETH_P_IP));
 
     const struct tuple_v4 *becomes = &flow->becomes;
     __u32 change = replaced(key.source, becomes->source) + replaced(key.destination, becomes->destination);
@@ -444,18 +443,14 @@ static __always_inline int forward_v6(struct xdp_md *ctx, const struct control *
     if (udp_bytes + sizeof(*ip) > hop->mtu_bytes)
         return pass(REASON_OVERSIZE);
 
-    __u32 wanted_bytes = link_bytes_of(hop);
-    if (wanted_bytes != link_bytes) {
-        if (bpf_xdp_adjust_head(ctx, (int)link_bytes - (int)wanted_bytes))
-            return pass(REASON_NO_HEADROOM);
-        data = (void *)(long)ctx->data, end = (void *)(long)ctx->data_end;
-        ip = data + wanted_bytes;
-        udp = (void *)(ip + 1);
-        if ((void *)(udp + 1) > end)
-            return count(REASON_MALFORMED, XDP_ABORTED);
-    }
-    if (write_link(data, end, hop, bpf_htons(ETH_P_IPV6)))
-        return count(REASON_MALFORMED, XDP_ABORTED);
+    if (!has_link_of(ctx, hop, link_bytes))
+        return pass(REASON_NO_HEADROOM);
+    data = (void *)(long)ctx->data, end = (void *)(long)ctx->data_end;
+    ip = data + link_bytes_of(hop);
+    udp = (void *)(ip + 1);
+    if ((void *)(udp + 1) > end)
+        return XDP_ABORTED; /* never: the verifier wants it asked again after the frame has moved */
+    write_link(data, hop, bpf_htons(ETH_P_IPV6));
 
     const struct tuple_v6 *becomes = &flow->becomes;
     __u64 change = (__u16)~key.source_port + becomes->source_port + (__u16)~key.destination_port +

@@ -156,7 +156,7 @@ class KernelForwarding:
     async def _credit(self) -> None:
         while True:
             await trio.sleep(COUNT_EVERY_S)
-            for flows in self._reconciler.credit_all(trio.current_time()):
+            for flows in self._reconciler.credit_all(trio.current_time):
                 await trio.sleep(flows / READ_PER_S)
 
     async def _follow_netlink(self, watch: NetlinkWatch) -> None:

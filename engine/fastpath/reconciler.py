@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 
 from engine.fastpath.entries import Entries, carries_tunnel, entries, has_lost_port, is_ready
@@ -85,11 +85,11 @@ class Reconciler:
         if held := self._held.get(flow):
             held.credit(tick_now(), now_s)
 
-    def credit_all(self, now_s: float) -> Iterator[int]:
+    def credit_all(self, clock: Callable[[], float]) -> Iterator[int]:
         """Add to every flow what the kernel has counted, some of them each turn; yields how many those were."""
         everything = iter(list(self._held.values()))
         while some := list(islice(everything, CREDITED_AT_ONCE)):
-            now_ticks = tick_now()
+            now_ticks, now_s = tick_now(), clock()
             for held in some:
                 if self._has(held):
                     held.credit(now_ticks, now_s)

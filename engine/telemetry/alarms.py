@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from engine.control.records import Alarm
+from engine.control.status import Alarm
 from engine.events import EventLog
 from engine.wording import spelled_span
 

@@ -6,7 +6,7 @@ from array import array
 from collections import deque
 
 from engine.control.calls import MAX_POINTS
-from engine.control.records import Rates, Series
+from engine.control.status import Rates, Series
 from engine.telemetry.counts import Counts
 
 RATE_TICKS = 5

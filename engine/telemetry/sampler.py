@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from engine.control.records import Rates, Series
+from engine.control.status import Rates, Series
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
 from engine.telemetry.counts import Counts, counts_of, sessions_of

@@ -9,7 +9,7 @@ from itertools import chain
 import trio
 
 from engine.configuration import Configuration
-from engine.control.records import Alarm, Rates, Series
+from engine.control.status import Alarm, Rates, Series
 from engine.deployment import Deployment
 from engine.events import EventLog
 from engine.net.forwarder import Forwarder

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine.control import calls
-from engine.control.records import ProbeRow, ServerStatus
+from engine.control.status import ProbeRow, ServerStatus
 from ikeconsole.changes.asking import ask, confirm_and_do
 from ikeconsole.dialogs.weight import Weight
 from ikeconsole.render.numbers import round_trip

@@ -9,7 +9,8 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from engine.control.records import EngineStatus, ServerStatus, SessionQuery
+from engine.control.records import SessionQuery
+from engine.control.status import EngineStatus, ServerStatus
 from ikeconsole.client import ControlClient
 from ikeconsole.commands.asking import ask
 from ikeconsole.commands.output import add_json, print_json, terminal

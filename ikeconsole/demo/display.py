@@ -13,7 +13,8 @@ import trio
 from rich.console import RenderableType
 from rich.text import Text
 
-from engine.control.records import EngineStatus, Event
+from engine.control.records import Event
+from engine.control.status import EngineStatus
 from ikeconsole.client import connect
 from ikeconsole.command_line import command_line
 from ikeconsole.commands.output import terminal

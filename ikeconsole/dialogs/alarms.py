@@ -12,7 +12,7 @@ from textual.containers import Vertical
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from engine.control.records import Alarm
+from engine.control.status import Alarm
 from ikeconsole.dialogs.dialog import Modal
 from ikeconsole.render.columns import printable
 from ikeconsole.render.numbers import age, clock

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from textual.widget import Widget
 from textual.widgets import Button
 
-from engine.control.records import ServerStatus
+from engine.control.status import ServerStatus
 from ikeconsole.dialogs.dialog import Dialog
 from ikeconsole.render.numbers import grouped, round_trip
 from ikeconsole.render.states import StateStyles, server_state

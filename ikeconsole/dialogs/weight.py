@@ -8,7 +8,7 @@ from textual.containers import Horizontal
 from textual.widget import Widget
 from textual.widgets import Button, Input, Static
 
-from engine.control.records import ServerStatus
+from engine.control.status import ServerStatus
 from ikeconsole.dialogs.dialog import Dialog
 
 MAX_WEIGHT = 65535

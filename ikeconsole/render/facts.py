@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from engine.control.records import EngineStatus, FastPathDevice, KernelStatus, ServerStatus, ServiceStatus
+from engine.control.status import EngineStatus, FastPathDevice, KernelStatus, ServerStatus, ServiceStatus
 from engine.wording import count
 from ikeconsole.render.columns import printable
 from ikeconsole.render.numbers import UNKNOWN, age, clock, grouped, percent, round_trip, si

@@ -10,7 +10,7 @@ from typing import TypeVar
 from rich.table import Table
 from rich.text import Text
 
-from engine.control.records import HealthChange, ProbeRow, Series, ServerHistory, ServerStatus
+from engine.control.status import HealthChange, ProbeRow, Series, ServerHistory, ServerStatus
 from engine.forecast import emptying, leaving
 from ikeconsole.render.columns import printable
 from ikeconsole.render.facts import health_words, last_probe, share_words, source_use

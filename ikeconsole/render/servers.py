@@ -8,7 +8,7 @@ from functools import partial
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from engine.control.records import ServerStatus
+from engine.control.status import ServerStatus
 from ikeconsole.render.columns import Column, table
 from ikeconsole.render.numbers import UNKNOWN, age, round_trip, si
 from ikeconsole.render.states import server_state

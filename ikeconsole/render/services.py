@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
-from engine.control.records import ServiceStatus
+from engine.control.status import ServiceStatus
 from ikeconsole.render.columns import Column, table
 from ikeconsole.render.numbers import age, si
 from ikeconsole.render.states import service_state

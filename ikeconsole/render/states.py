@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 from rich.text import Text
 
-from engine.control.records import ServerStatus, ServiceStatus
+from engine.control.status import ServerStatus, ServiceStatus
 
 ALARM = "▲"
 

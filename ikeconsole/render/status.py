@@ -8,7 +8,7 @@ from textwrap import wrap
 from rich.console import RenderableType
 from rich.text import Text
 
-from engine.control.records import EngineStatus, ServerStatus, ServiceStatus
+from engine.control.status import EngineStatus, ServerStatus, ServiceStatus
 from engine.wording import count
 from ikeconsole.render.columns import Column, printable, stacked, table
 from ikeconsole.render.facts import kernel_words

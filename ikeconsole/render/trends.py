@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from engine.control.records import Series, ServerStatus, ServiceStatus
+from engine.control.status import Series, ServerStatus, ServiceStatus
 from ikeconsole.render.numbers import grouped, rate, si
 
 _MOST_SPELLED = 99_999

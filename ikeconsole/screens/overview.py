@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from textual.widget import Widget
 
-from engine.control.records import ServerStatus
+from engine.control.status import ServerStatus
 from ikeconsole.actions import bindings
 from ikeconsole.navigation import open_server, open_service
 from ikeconsole.render.facts import engine_facts, server_facts, service_facts

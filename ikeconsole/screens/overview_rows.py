@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from engine.control.records import Series, ServerStatus, ServiceStatus
+from engine.control.status import Series, ServerStatus, ServiceStatus
 from engine.wording import count
 from ikeconsole.render.columns import printable
 from ikeconsole.render.facts import taking_sessions

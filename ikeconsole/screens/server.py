@@ -11,7 +11,7 @@ from textual.widgets import Static
 
 from engine.control import calls
 from engine.control.api import Refused
-from engine.control.records import Series, ServerHistory, ServerStatus
+from engine.control.status import Series, ServerHistory, ServerStatus
 from ikeconsole.actions import bindings
 from ikeconsole.navigation import open_sessions
 from ikeconsole.render.columns import printable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual import work
 
-from engine.control.records import ServerStatus
+from engine.control.status import ServerStatus
 from ikeconsole.actions import find
 from ikeconsole.changes.servers import change_state, change_weight, is_offered, probe_now
 from ikeconsole.screens.place import Place

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rich.text import Text
 
-from engine.control.records import ServerStatus
+from engine.control.status import ServerStatus
 from ikeconsole.render.columns import printable
 from ikeconsole.render.numbers import UNKNOWN, age, rate, round_trip, si
 from ikeconsole.render.shares import share_bar

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from textual.content import Content
 from textual.widget import Widget
 
-from engine.control.records import ServerStatus
+from engine.control.status import ServerStatus
 from engine.wording import count
 from ikeconsole.actions import bindings
 from ikeconsole.navigation import open_server

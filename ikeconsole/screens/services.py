@@ -11,7 +11,8 @@ from textual.widget import Widget
 from engine.config.durations import format_duration
 from engine.config.schema import Health, HealthKind
 from engine.control.calls import GetSettings
-from engine.control.records import ServiceStatus, Settings
+from engine.control.records import Settings
+from engine.control.status import ServiceStatus
 from ikeconsole.actions import bindings
 from ikeconsole.changes.asking import ask
 from ikeconsole.render.numbers import UNKNOWN, age

@@ -14,7 +14,8 @@ from malformed.client import Client
 from malformed.garbage import Datagram, Garbage, Strangers
 from malformed.world import FROM_SERVERS, free_ports, running_engine
 
-from engine.control.records import EngineStatus, SessionQuery
+from engine.control.records import SessionQuery
+from engine.control.status import EngineStatus
 from ikeconsole.client import ControlClient, connect
 
 sys.path.append(str(Path(__file__).parents[1] / "engine" / "wire"))

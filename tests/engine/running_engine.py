@@ -16,7 +16,8 @@ from vpn_peers import DEADLINE_S, IKE_PORT, NAT_T_PORT, Client, Server, address,
 
 from engine.config.load import load
 from engine.control.api import Refused
-from engine.control.records import Event, ServerStatus, ServiceStatus, SessionDetail, SessionQuery, SessionRow
+from engine.control.records import Event, SessionDetail, SessionQuery, SessionRow
+from engine.control.status import ServerStatus, ServiceStatus
 from engine.operations import Operations
 from engine.runtime import serve_forever
 

@@ -10,7 +10,7 @@ import trio
 from running_engine import CLIENT, HOSTS, OTHER_CLIENT, VPN, World, refused, service, until, world
 from vpn_peers import IKE_PORT, Server
 
-from engine.control.records import Alarm
+from engine.control.status import Alarm
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import pytest
 from running_engine import CLIENT, OTHER_CLIENT, PARTNERS, THIRD_CLIENT, real_server, service, until, world
 from vpn_peers import Server, address
 
-from engine.control.records import SourceUse
+from engine.control.status import SourceUse
 
 
 @pytest.mark.trio

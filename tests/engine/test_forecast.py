@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.config.schema import AdminState, SchedulerKind
-from engine.control.records import Series
+from engine.control.status import Series
 from engine.forecast import Leaving, Outlook, forecast, leaving
 from engine.policy.candidate import Candidate
 from engine.policy.eligibility import Standing

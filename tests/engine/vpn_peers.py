@@ -10,7 +10,7 @@ from random import Random
 
 import trio
 
-from engine.control.records import Traffic
+from engine.control.status import Traffic
 from engine.net.sockets import listener
 from ikeconsole.demo.messages import Purpose
 from ikeconsole.demo.responder import Responder, VpnServer

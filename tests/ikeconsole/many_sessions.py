@@ -8,7 +8,8 @@ import msgspec
 from fake_engine import FakeEngine
 
 from engine.control.api import Refused
-from engine.control.records import SessionDetail, SessionPage, SessionQuery, SessionRow, Traffic
+from engine.control.records import SessionDetail, SessionPage, SessionQuery, SessionRow
+from engine.control.status import Traffic
 
 SERVERS = ("rras-1", "rras-2")
 SORT_KEYS = {"client": lambda row: row.id, "bytes_out": lambda row: row.traffic.bytes_out}

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 import trio
 
-from engine.control.records import EngineStatus
+from engine.control.status import EngineStatus
 from ikeconsole.client import connect
 
 ROOT = Path(__file__).parents[2]

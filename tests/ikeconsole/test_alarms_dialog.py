@@ -12,7 +12,7 @@ from fake_link import FakeLink
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 
-from engine.control.records import Alarm, EngineStatus
+from engine.control.status import Alarm, EngineStatus
 from ikeconsole.app import ConsoleApp
 from ikeconsole.dialogs.alarms import Alarms
 from ikeconsole.screens.sessions import Sessions

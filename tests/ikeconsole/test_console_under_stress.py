@@ -18,7 +18,7 @@ from textual.screen import Screen
 from textual.widgets import OptionList, Static
 
 from engine.control.calls import Call, GetServerHistory, GetStatus, PreviewServer, SetServer
-from engine.control.records import EngineStatus
+from engine.control.status import EngineStatus
 from ikeconsole.app import ConsoleApp
 from ikeconsole.dialogs.alarms import Alarms
 from ikeconsole.dialogs.confirm import Confirm

@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from engine.control.api import Refused
-from engine.control.records import EngineStatus, Series
+from engine.control.status import EngineStatus, Series
 from ikeconsole.app import ConsoleApp
 from ikeconsole.dialogs.confirm import Confirm
 from ikeconsole.dialogs.weight import Weight

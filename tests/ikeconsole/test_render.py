@@ -26,7 +26,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from engine.control.records import Alarm, SessionPage, SourceUse
+from engine.control.records import SessionPage
+from engine.control.status import Alarm, SourceUse
 from ikeconsole.render.columns import Column, printable, table
 from ikeconsole.render.events import event_line
 from ikeconsole.render.explanation import explained

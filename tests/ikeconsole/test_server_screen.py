@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 from textual.widgets import Button, Input, Static
 
 from engine.control import calls
-from engine.control.records import Series
+from engine.control.status import Series
 from ikeconsole.app import ConsoleApp
 from ikeconsole.dialogs.confirm import Confirm
 from ikeconsole.dialogs.weight import Weight

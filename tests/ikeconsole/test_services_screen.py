@@ -16,7 +16,8 @@ from textual.widgets import Input, Static
 
 from engine.control.api import Refused
 from engine.control.calls import Apply, MakePlan
-from engine.control.records import EngineStatus, Plan
+from engine.control.records import Plan
+from engine.control.status import EngineStatus
 from ikeconsole.app import ConsoleApp
 from ikeconsole.dialogs.conflict import Conflict
 from ikeconsole.dialogs.plan import ShowPlan

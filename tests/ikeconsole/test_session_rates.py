@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 from many_sessions import session
 
-from engine.control.records import SessionRow, Traffic
+from engine.control.records import SessionRow
+from engine.control.status import Traffic
 from ikeconsole.session_rates import SessionRate, SessionRates
 
 ROW = session(7)

@@ -14,7 +14,8 @@ import tomli_w
 import trio
 
 from engine.control.calls import Call, GetStatus
-from engine.control.records import EngineStatus, ServerStatus, ServiceStatus, SessionPage, SessionRow
+from engine.control.records import SessionPage, SessionRow
+from engine.control.status import EngineStatus, ServerStatus, ServiceStatus
 from harness.kernel_flows import KernelFlow, kernel_flows
 from harness.namespaces import end, run
 from harness.plan import Family

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from engine.control.calls import ListSessions
-from engine.control.records import EngineStatus, SessionQuery, SessionRow, Traffic
+from engine.control.records import SessionQuery, SessionRow
+from engine.control.status import EngineStatus, Traffic
 from harness import witness
 from harness.balancer import configuration
 from harness.lab import Lab

@@ -18,7 +18,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from engine.control import protocol, server
 from engine.control.access import Credentials
 from engine.control.api import Refused
-from engine.control.records import EngineStatus
+from engine.control.status import EngineStatus
 
 NOBODY = Credentials(pid=1, uid=65534, gid=65534)
 

@@ -57,7 +57,7 @@ def test_a_flow_that_ends_while_all_are_read_is_not_credited_with_what_its_succe
     ended = here.connect(OTHER, 2)
     gone = nat_t_flow(ended)
     kernel.settle(here.now_s)
-    reading = kernel.reconciler.credit_all(here.now_s)
+    reading = kernel.reconciler.credit_all(lambda: here.now_s)
     next(reading)
     here.table.close(ended)
     kernel.settle(here.now_s)

@@ -126,7 +126,7 @@ def test_what_the_kernel_forwards_counts_for_flow_session_and_server_and_keeps_t
     here.later(200)
     kernel.forward(CLIENT + SERVICE + PORT + PORT, 1_000)
     kernel.forward(CLIENT + SERVICE + PORT + PORT, 200, age_ticks=round(100 / TICK_S))
-    assert sum(kernel.reconciler.credit_all(here.now_s)) == 1
+    assert sum(kernel.reconciler.credit_all(lambda: here.now_s)) == 1
     assert kernel.servers.collect(here.service.servers.values()) == 2
     after = flow.packets_in, flow.bytes_in, flow.packets_out, server.packets_in, server.bytes_in
     assert [new - old for new, old in zip(after, before, strict=True)] == [2, 1_200, 0, 2, 1_200]

@@ -8,7 +8,8 @@ import pytest
 from telemetry_world import Sessions, probed, real_server, service
 
 from engine.config.schema import AdminState, Health, HealthKind, SchedulerKind, Source
-from engine.control.records import Alarm, Event
+from engine.control.records import Event
+from engine.control.status import Alarm
 from engine.events import EventLog
 from engine.net.upstreams import Upstreams
 from engine.sessions.service import Service

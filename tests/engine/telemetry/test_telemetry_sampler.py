@@ -10,7 +10,7 @@ from telemetry_world import Sessions, real_server, service
 
 from engine.control.calls import MAX_POINTS
 from engine.control.protocol import MAX_MESSAGE_BYTES
-from engine.control.records import Rates, Series
+from engine.control.status import Rates, Series
 from engine.sessions.service import Service
 from engine.telemetry.counts import Counts
 from engine.telemetry.meter import Meter

@@ -15,7 +15,7 @@ import pytest
 import trio
 from pty_shell import Shell, alive, shell, status, until
 
-from engine.control.records import EngineStatus
+from engine.control.status import EngineStatus
 from engine.net.sockets import BindError, listener
 from engine.runtime import StartError
 from ikeconsole.client import connect
