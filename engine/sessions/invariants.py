@@ -1,0 +1,183 @@
+"""What should never happen to a client's traffic: noted where it is seen, counted for each service."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
+
+from engine.wire.header import Exchange, IkeHeader
+from engine.wire.notifies import announces_fragmentation
+
+if TYPE_CHECKING:
+    from engine.sessions.flow import Flow, Port, SocketAddress
+    from engine.sessions.session import Session
+
+LARGEST_WHOLE_V4_BYTES = 1472
+LARGEST_WHOLE_V6_BYTES = 1452
+"""What a UDP datagram carries across an Ethernet of 1500 bytes without IP fragmentation; hardly a client has more."""
+NO_REPLIES = "no-replies"
+"""Counted when a client that asked more than once has given up; the alarm does not wait for that."""
+CAME_BACK_S = 60.0
+"""A client that is back so soon after its flow was forgotten had not gone: it is only silent for longer."""
+
+_INIT, _AUTH = Exchange.IKE_SA_INIT, Exchange.IKE_AUTH
+
+
+@dataclass(frozen=True, slots=True)
+class PortsSplit:
+    """The two ports of one IKE SA reached different real servers."""
+
+    kind: ClassVar[str] = "ports-split"
+    host: str
+    ike_server: str
+    nat_t_server: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpiSplit:
+    """Messages of one IKE SA reached a real server that does not have it."""
+
+    kind: ClassVar[str] = "spi-split"
+    host: str
+    spi_i: int
+    server: str
+    other_server: str
+    """Where the message went."""
+
+
+@dataclass(frozen=True, slots=True)
+class EspFirst:
+    """A flow began with ESP of a tunnel that nothing is known of."""
+
+    kind: ClassVar[str] = "esp-before-ike"
+    host: str
+    server: str
+    """A guess."""
+
+
+@dataclass(frozen=True, slots=True)
+class FragmentedAuth:
+    """An IKE_AUTH message was so big that IP had to fragment it."""
+
+    kind: ClassVar[str] = "auth-fragmented"
+    host: str
+    server: str
+    size_bytes: int
+    inward: bool
+    client_offers: bool | None
+    """Whether the client announced IKE fragmentation (RFC 7383); None: its IKE_SA_INIT was not seen."""
+    server_agrees: bool
+    """Whether the real server did so, which it only does when the client has."""
+
+
+@dataclass(frozen=True, slots=True)
+class IdleTooShort:
+    """A flow was forgotten though its client was only silent for a while."""
+
+    kind: ClassVar[str] = "idle-too-short"
+    host: str
+    server: str
+    silent_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class StrangeReply:
+    """A client that waits for its real server is sent something by another address."""
+
+    kind: ClassVar[str] = "strange-replies"
+    host: str
+    server: str
+    source: str
+
+
+Violation: TypeAlias = PortsSplit | SpiSplit | EspFirst | FragmentedAuth | IdleTooShort | StrangeReply
+
+
+class Violations:
+    """How often each invariant of a service was violated, and the latest case of each."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.latest: dict[str, Violation] = {}
+
+    def note(self, violation: Violation) -> None:
+        """One more."""
+        self.counts[violation.kind] += 1
+        self.latest[violation.kind] = violation
+
+
+def session_begins(session: Session, port: Port, header: IkeHeader | None) -> None:
+    """Look at a session that was begun for a client's datagram; `header` is None for ESP. Call before it has SPIs."""
+    service = session.service
+    if header is None:
+        service.violations.note(EspFirst(session.host, session.server.name))
+    elif (known := service.named_by(header, session.host)) and known.server is not session.server:
+        _note_split(known, session.server.name, session.host, port, header.spi_i)
+
+
+def request_passes(session: Session, flow: Flow, header: IkeHeader, size_bytes: int) -> None:
+    """Look at a client's IKE message on its way to the flow's real server."""
+    if session.server is not flow.server:
+        _note_split(session, flow.server.name, flow.client[0], flow.port, header.spi_i)
+    if header.exchange == _AUTH and size_bytes > LARGEST_WHOLE_V6_BYTES:
+        _note_size(session, flow, size_bytes, inward=True)
+
+
+def answer_passes(flow: Flow, header: IkeHeader, data: memoryview) -> None:
+    """Look at a real server's IKE message on its way to the flow's client."""
+    exchange = header.exchange
+    if exchange == _AUTH and len(data) <= LARGEST_WHOLE_V6_BYTES:
+        return
+    if exchange in (_INIT, _AUTH) and (session := flow.service.named_by(header, flow.client[0])):
+        if exchange == _INIT:
+            session.server_fragments = announces_fragmentation(bytes(data))
+        else:
+            _note_size(session, flow, len(data), inward=False)
+
+
+def session_wakes(session: Session, client: SocketAddress, now_s: float) -> None:
+    """Look at a session that slept and gets a flow again."""
+    silent_s = now_s - session.last_seen_s
+    forgotten_after_s = session.service.config.timeouts.nat_t_idle_s
+    if client[0] == session.host and forgotten_after_s <= silent_s <= forgotten_after_s + CAME_BACK_S:
+        session.service.violations.note(IdleTooShort(session.host, session.server.name, silent_s))
+
+
+def session_fails(session: Session) -> None:
+    """Look at a session that ends before it was set up."""
+    messages = session.messages
+    if len(messages) > 1 and all(message.inward for message in messages):
+        session.service.violations.counts[NO_REPLIES] += 1
+
+
+def reply_from_elsewhere(session: Session, source: str) -> None:
+    """Look at a datagram that the address `source` sent to the session's client, past the balancer's own ways."""
+    if session.half_open and any(flow.packets_in and not flow.packets_out for flow in session.flows):
+        session.service.violations.note(StrangeReply(session.host, session.server.name, source))
+
+
+def _note_split(known: Session, other_server: str, host: str, port: Port, spi_i: int) -> None:
+    """Note that a message of a known session from a client address, to one of the ports, goes to another server."""
+    violations, server = known.service.violations, known.server.name
+    if any(flow.client[0] == host and flow.port is not port for flow in known.flows):
+        ike_server, nat_t_server = (other_server, server) if port == 0 else (server, other_server)
+        violations.note(PortsSplit(host, ike_server, nat_t_server))
+    else:
+        violations.note(SpiSplit(host, spi_i, server, other_server))
+
+
+def _note_size(session: Session, flow: Flow, size_bytes: int, *, inward: bool) -> None:
+    host = flow.client[0]
+    if ":" not in host and size_bytes <= LARGEST_WHOLE_V4_BYTES:
+        return
+    session.service.violations.note(
+        FragmentedAuth(
+            host,
+            flow.server.name,
+            size_bytes,
+            inward,
+            client_offers=announces_fragmentation(session.init_message) if session.init_message else None,
+            server_agrees=session.server_fragments,
+        )
+    )
