@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import trio
@@ -11,12 +11,15 @@ from engine.config.schema import Config
 from engine.config.schema import FastPath as Wanted
 from engine.control.status import FastPathDevice, KernelStatus
 from engine.events import EventLog
+from engine.net.challenge import ChallengeState
 from engine.sessions.flow import Flow, Port
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
+from engine.wire.cookie import CookieKeys
 
 if TYPE_CHECKING:
     from engine.fastpath.kernel import KernelForwarding
+    from engine.fastpath.prospects import Prospects
 
 OFFERED_AT_ONCE = 500
 TOLD_EVERY_S = 1.0
@@ -32,6 +35,8 @@ class Acceleration:
         self._events = events
         self._services: Mapping[str, Service] = {}
         self._config = Config()
+        self._demanding: Mapping[str, CookieKeys] = {}
+        """The services that challenge newcomers, by name, and the keys of their cookies."""
         self._kernel: KernelForwarding | None = None
         self._why_off = "the engine is starting"
         self._told = ("", "")
@@ -41,6 +46,12 @@ class Acceleration:
         """Serve a configuration that was put in force."""
         self._config, self._services = config, services
         self._changed.set()
+
+    def challenge(self, state: ChallengeState) -> None:
+        """Take over what newcomers are challenged with."""
+        self._demanding = dict.fromkeys(state.services, state.keys)
+        if self._kernel is not None:
+            self._kernel.challenge_changed()
 
     def offer(self, flow: Flow) -> None:
         """A flow's sessions or its source have changed, or it has ended."""
@@ -81,6 +92,7 @@ class Acceleration:
             forwarded=kernel.forwarded,
             refused={reason: count for reason, count in kernel.refused.items() if count},
             passed_up={reason.slug: count for reason, count in kernel.passed_up.items() if count},
+            kept_off={reason.slug: count for reason, count in kernel.kept_off.items() if count},
             devices=[
                 FastPathDevice(name=one.name, mode=one.mode or "", egress=one.egress, reason=one.reason)
                 for one in kernel.attachments
@@ -91,7 +103,7 @@ class Acceleration:
         """Keep the fast path as it is wanted, until cancelled."""
         while True:
             self._changed = trio.Event()
-            if reason := _why_not_wanted(self._config):
+            if reason := why_not_wanted(self._config):
                 self._why_off = reason
                 if self._told[0] not in ("", OFF):
                     self._tell(OFF, reason)
@@ -111,7 +123,7 @@ class Acceleration:
         failure = ""
         try:
             # To make room for all flows takes the kernel a while, in which the slow path must not stand still.
-            with await trio.to_thread.run_sync(KernelForwarding, self._config, self._servers) as kernel:
+            with await trio.to_thread.run_sync(KernelForwarding, self._config, self._protected) as kernel:
                 await self._forward_with(kernel)
         except* FastPathError as failures:
             first: Exception = failures
@@ -133,7 +145,7 @@ class Acceleration:
                 while True:
                     await self._changed.wait()
                     self._changed = trio.Event()
-                    if _why_not_wanted(self._config) or not kernel.suits(self._config):
+                    if why_not_wanted(self._config) or not kernel.suits(self._config):
                         break
                     await kernel.follow(self._config)
                 nursery.cancel_scope.cancel()
@@ -157,8 +169,8 @@ class Acceleration:
             del flows[:OFFERED_AT_ONCE]
             await trio.lowlevel.checkpoint()
 
-    def _servers(self) -> Iterator[RealServer]:
-        return (server for service in self._services.values() for server in service.servers.values())
+    def _protected(self) -> dict[Service, CookieKeys | None]:
+        return {service: self._demanding.get(service.name) for service in self._services.values()}
 
     def _turned_off(self, reason: str) -> None:
         self._why_off = reason
@@ -169,11 +181,20 @@ class Acceleration:
         if (mode, reason) == self._told:
             return
         self._told = (mode, reason)
-        severity = "warning" if reason and not _why_not_wanted(self._config) else "notice"
+        severity = "warning" if reason and not why_not_wanted(self._config) else "notice"
         self._events.add(severity, "fast-path", f"fast path {mode}: {reason}" if reason else f"fast path {mode}")
 
 
-def _why_not_wanted(config: Config) -> str:
+def look_ahead(config: Config) -> Prospects | None:
+    """What the fast path would find here, without switching it on; None: it is not installed."""
+    try:
+        from engine.fastpath import prospects
+    except ImportError:
+        return None
+    return prospects.look_ahead(config)
+
+
+def why_not_wanted(config: Config) -> str:
     """Why there is nothing for the kernel to forward; empty: there is."""
     if config.engine.fast_path is Wanted.OFF:
         return "as configured"

@@ -63,5 +63,7 @@ def _fields(query: SessionQuery) -> Filter:
         client=query.client,
         spi=query.spi,
         phase=query.phase,
+        vendor=query.vendor,
+        error=query.error,
         idle_over_s=query.idle_over_s,
     )

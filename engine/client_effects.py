@@ -9,7 +9,7 @@ from engine.sessions.persistence import PersistenceRecord
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
 from engine.sessions.session import Session
-from engine.sessions.steering import Decision, Unsteerable, decide, latest_session, schedule
+from engine.sessions.steering import Decision, Unsteerable, decide, schedule, server_of_address
 from engine.wording import NAMES_SPELLED, count, grouped, listed, spelled_span, verb
 
 BREAKING = (
@@ -70,11 +70,11 @@ def cleared_network(sessions: list[Session]) -> list[str]:
 def cleared_session(session: Session, now_s: float) -> str:
     """Where the client of a session goes when that alone is forgotten."""
     service = session.service
-    sibling = latest_session(service, session.host, but=session) if service.config.port_following else None
+    followed = server_of_address(service, session.host, but=session) if service.config.port_following else None
     if any(len(flow.sessions) > 1 for flow in session.flows):
         decision = Decision(session.server, "another session shares its flow")
-    elif sibling is not None:
-        decision = Decision(sibling.server, "port following")
+    elif followed is not None:
+        decision = Decision(followed, "port following")
     else:
         try:
             decision = decide(service, session.host, now_s, preview=True)

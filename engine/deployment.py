@@ -134,9 +134,14 @@ class Deployment:
         await self._return_path.close()
         self._forwarder.upstreams.close_all()
 
+    async def strangers(self) -> list[tuple[str, str]]:
+        """Who sent IKE past the return path of transparent services lately: source and destination addresses."""
+        return await self._return_path.strangers()
+
     def expire(self, now_s: float) -> None:
-        """Forget the persistence records that are due, a bounded number."""
+        """Forget the persistence records that are due, a bounded number, and sources that are no longer limited."""
         for service in self.services.values():
+            service.unannounced.expire(now_s)
             service.persistence.expire(service.config.persistence_timeout_s, now_s, RECORDS_AT_ONCE)
 
     def kernel_drops(self, service: Service) -> int:

@@ -13,7 +13,10 @@ import trio
 
 from engine import reports
 from engine.acceleration import Acceleration
+from engine.advise.adviser import advise
+from engine.advise.observe import observe
 from engine.browsing import Browser
+from engine.capture.capture import Capture
 from engine.clients import Clients
 from engine.config import edit
 from engine.config.schema import AdminState
@@ -21,6 +24,7 @@ from engine.configuration import Configuration
 from engine.control.api import Refused
 from engine.control.calls import MAX_POINTS
 from engine.control.records import (
+    Advice,
     Change,
     ConfigState,
     Effect,
@@ -39,7 +43,7 @@ from engine.deployment import Deployment
 from engine.events import EventLog
 from engine.forecast import Outlook, forecast, leaving
 from engine.net.forwarder import Forwarder
-from engine.sessions.query import BadQuery
+from engine.sessions.query import BadQuery, parse_network
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
 from engine.sessions.steering import candidate, standing, where_clients_go
@@ -132,6 +136,14 @@ class Operations:
         """Why a client address is where it is, and where a new session of it would go; raises Refused."""
         return self._clients.explain(client)
 
+    async def advice(self, service: str, server: str) -> list[Advice]:
+        """What to set on servers, gateways and clients, the most urgent first; raises Refused."""
+        if server:
+            self._find(service, server)
+        chosen = [self._find_service(service)] if service else list(self._deployment.services.values())
+        facts = await observe(chosen, self._forwarder.table, self._telemetry)
+        return [one for one in advise(facts) if not server or one.server == server]
+
     def events(self, after: int, before: int, limit: int) -> list[Event]:
         """Past events numbered above `after` and below `before` (0: all), the newest `limit` of them, oldest first."""
         return self._events.after(after, limit, before=before)
@@ -139,6 +151,16 @@ class Operations:
     def subscribe(self) -> AsyncGenerator[Event, None]:
         """New events as they happen."""
         return self._events.subscribe()
+
+    def capture(self, client: str, seconds: float, messages: int, author: str) -> Capture:
+        """IKE messages of a client address or prefix as they pass; raises Refused."""
+        try:
+            network = parse_network(client)
+        except BadQuery as error:
+            raise Refused("invalid", str(error)) from error
+        capture = self._forwarder.captures.begin(network, seconds, messages)
+        self._events.add("notice", "capture-began", f"{author} captures IKE messages of {client}", client=client)
+        return capture
 
     async def set_server(
         self, service: str, server: str, *, state: str | None, weight: int | None, author: str

@@ -9,18 +9,23 @@ SYSTEM_CONTROL_SOCKET = Path("/run/ikeconsole/control.sock")
 
 
 def default_control_socket() -> Path:
-    """The control socket of root's engine, or of this user's."""
+    """The control socket of root's engine or of the one that systemd runs, or of this user's."""
     if os.geteuid() == 0:
         return SYSTEM_CONTROL_SOCKET
+    # RuntimeDirectory= and StateDirectory= of systemd.exec(5).
+    if given := os.environ.get("RUNTIME_DIRECTORY"):
+        return Path(given, "control.sock")
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     # Never below /tmp: anybody could be there first, under a name that is easy to guess.
     return Path(runtime, "ikeconsole", "control.sock") if runtime else default_state_dir() / "control.sock"
 
 
 def default_state_dir() -> Path:
-    """The state directory of root's engine, or of this user's."""
+    """The state directory of root's engine or of the one that systemd runs, or of this user's."""
     if os.geteuid() == 0:
         return Path("/var/lib/ikeconsole")
+    if given := os.environ.get("STATE_DIRECTORY"):
+        return Path(given)
     state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return Path(state) / "ikeconsole"
 

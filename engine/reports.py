@@ -7,21 +7,28 @@ from pathlib import Path
 
 import trio
 
-from engine.control.records import FlowRow, MessageRow, PersistenceRow, SessionDetail, SessionRow
-from engine.control.status import HealthChange, ProbeRow, ServerHistory, ServerStatus, ServiceStatus, SourceUse, Traffic
+from engine.control.records import FlowRow, MessageRow, PersistenceRow, SessionDetail, SessionRow, TroubleRow
+from engine.control.status import (
+    ChallengeStatus,
+    HealthChange,
+    ProbeRow,
+    ServerHistory,
+    ServerStatus,
+    ServiceStatus,
+    SourceUse,
+    Traffic,
+)
 from engine.health.result import ProbeResult
 from engine.sessions.flow import Flow, Port, format_address
 from engine.sessions.persistence import PersistenceRecord, client_network
-from engine.sessions.query import is_pinned, path, totals
+from engine.sessions.query import is_pinned, path, totals, vendor_of
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
 from engine.sessions.session import Message, Session
 from engine.sessions.steering import candidate, ineligible
+from engine.sessions.trouble import Trouble, last_trouble
 from engine.telemetry.telemetry import Telemetry
-from engine.wire.errors import WireError
 from engine.wire.header import exchange_name
-from engine.wire.payloads import parse_message
-from engine.wire.vendors import vendor_name
 
 PAGE_BYTES = 4096
 
@@ -71,6 +78,22 @@ def service_status(service: Service, kernel_drops: int, telemetry: Telemetry) ->
             for server in servers
         ],
         rates=telemetry.rates(service),
+        challenge=challenge_status(service),
+        violations=dict(service.violations.counts),
+    )
+
+
+def challenge_status(service: Service) -> ChallengeStatus:
+    """How a service asks new clients for cookies, and what came of it."""
+    newcomers = service.newcomers
+    return ChallengeStatus(
+        mode=service.config.cookie_challenge,
+        active=newcomers.challenging(service.config),
+        flood_since_at=None if newcomers.flood is None else unix_time(newcomers.flood.begun_s),
+        sent=newcomers.challenges_sent,
+        accepted=newcomers.cookies_accepted,
+        refused=newcomers.cookies_refused,
+        unanswered_per_s=newcomers.unanswered_per_s,
     )
 
 
@@ -110,6 +133,11 @@ def server_status(
         flaps=health.flaps(trio.current_time()),
         oldest_session_s=telemetry.oldest_session_s(server),
         eased=candidate(service, server, trio.current_time()).eased,
+        handshakes=len(server.handshakes),
+        handshake_median_s=server.handshakes.quantile_s(0.5),
+        handshake_p95_s=server.handshakes.quantile_s(0.95),
+        retransmitted_in=server.retransmitted_in,
+        retransmitted_out=server.retransmitted_out,
     )
 
 
@@ -117,6 +145,7 @@ def session_row(session: Session, now_s: float) -> SessionRow:
     """One session as a list shows it."""
     spi_i, spi_r = session.spis[-1] if session.spis else (0, 0)
     passed = totals(session)
+    trouble = last_trouble(session, now_s)
     return SessionRow(
         id=session.number,
         service=session.service.name,
@@ -136,6 +165,8 @@ def session_row(session: Session, now_s: float) -> SessionRow:
         spi_i=f"{spi_i:016x}" if spi_i else "",
         spi_r=f"{spi_r:016x}" if spi_r else "",
         pinned=is_pinned(session),
+        vendor=vendor_of(session),
+        error=trouble.name if trouble else "",
     )
 
 
@@ -143,10 +174,16 @@ def session_detail(session: Session, now_s: float) -> SessionDetail:
     """Everything known of one session."""
     return SessionDetail(
         row=session_row(session, now_s),
-        vendor=_vendor(session),
+        vendor=vendor_of(session),
         flows=[flow_row(flow, now_s) for flow in session.flows],
         persistence=persistence_of(session.service, session.host, now_s),
         messages=[_message_row(message) for message in session.messages],
+        handshake_s=session.handshake_s,
+        retransmitted_in=session.retransmitted_in,
+        retransmitted_out=session.retransmitted_out,
+        trouble=_trouble_row(last_trouble(session, now_s)),
+        esp_in=[f"{spi:08x}" for spi in session.esp_in],
+        esp_out=[f"{spi:08x}" for spi in session.esp_out],
     )
 
 
@@ -158,6 +195,7 @@ def flow_row(flow: Flow, now_s: float) -> FlowRow:
         source=format_address(flow.source) if flow.source else "",
         path="fast" if flow.fast else "slow",
         idle_s=now_s - flow.last_seen_s,
+        proven=flow.proven,
         traffic=Traffic(
             packets_in=flow.packets_in,
             bytes_in=flow.bytes_in,
@@ -220,21 +258,28 @@ def _path(server: RealServer) -> str:
     return "fast" if server.fast_flows >= server.established else "mixed"
 
 
-def _vendor(session: Session) -> str:
-    if not session.init_message:
-        return ""
-    try:
-        return vendor_name(parse_message(session.init_message).vendor_ids)
-    except WireError as error:
-        return f"unreadable IKE_SA_INIT: {error}"
+def _trouble_row(trouble: Trouble | None) -> TroubleRow | None:
+    if trouble is None:
+        return None
+    return TroubleRow(
+        at=unix_time(trouble.at_s),
+        direction=_direction(trouble.inward),
+        name=trouble.name,
+        meaning=trouble.meaning,
+    )
 
 
 def _message_row(message: Message) -> MessageRow:
     return MessageRow(
         at=unix_time(message.at_s),
-        direction="in" if message.inward else "out",
+        direction=_direction(message.inward),
         exchange=exchange_name(message.exchange),
         message_id=message.message_id,
         response=message.response,
         size_bytes=message.size_bytes,
+        repeated=message.repeated,
     )
+
+
+def _direction(inward: bool) -> str:
+    return "in" if inward else "out"

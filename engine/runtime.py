@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import resource
 import signal
-import socket
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -33,6 +32,7 @@ from engine.operations import Operations
 from engine.paths import default_control_socket, default_state_dir
 from engine.secret import install_secret
 from engine.session_events import SessionEvents
+from engine.systemd import notify, report, status_line
 from engine.telemetry.telemetry import Telemetry
 
 EXPIRY_TICK_S = 0.5
@@ -83,6 +83,7 @@ async def _serve(loaded: Loaded, received: AsyncIterator[int] | None, task_statu
     forwarder = Forwarder(
         settings.max_sessions, max_open_sockets, Starvation(events), SessionEvents(events), acceleration
     )
+    forwarder.challenge.observe = acceleration.challenge
     failure: StartError | None = None
     async with trio.open_nursery() as nursery:
         pump = Pump(forwarder)
@@ -96,12 +97,14 @@ async def _serve(loaded: Loaded, received: AsyncIterator[int] | None, task_statu
             async with trio.open_nursery() as control:
                 await _start(control, settings, configuration, operations)
                 nursery.start_soon(pump.run)
+                nursery.start_soon(forwarder.challenge.run, deployment.services)
                 nursery.start_soon(_expire, forwarder, deployment, SparedCollector())
                 nursery.start_soon(telemetry.run)
                 nursery.start_soon(acceleration.run)
                 events.add("notice", "started", f"engine started with {loaded.path}")
                 task_status.started(operations)
                 if received is not None:
+                    nursery.start_soon(report, pump, partial(_line, forwarder, deployment, acceleration, telemetry))
                     await _obey(received, configuration)
                 else:
                     await trio.sleep_forever()
@@ -109,7 +112,7 @@ async def _serve(loaded: Loaded, received: AsyncIterator[int] | None, task_statu
         except* (BindError, PlumbingError, ControlSocketError) as refusals:
             failure = StartError("; ".join(map(str, refusals.exceptions)))
         finally:
-            _notify("STOPPING=1")
+            notify("STOPPING=1")
             nursery.cancel_scope.cancel()
             with trio.CancelScope(shield=True):
                 await trio.lowlevel.checkpoint()
@@ -142,18 +145,23 @@ async def _expire(forwarder: Forwarder, deployment: Deployment, collector: Spare
 
 
 async def _obey(received: AsyncIterator[int], configuration: Configuration) -> None:
-    _notify("READY=1")
+    notify("READY=1")
     async for number in received:
         if number != signal.SIGHUP:
             log.info("stopping on %s", signal.Signals(number).name)
             return
-        _notify("RELOADING=1")
+        notify("RELOADING=1")
         try:
             await configuration.reload("SIGHUP")
         except Refused as refusal:
             for line in refusal.details:
                 log.error("%s", line)
-        _notify("READY=1")
+        notify("READY=1")
+
+
+def _line(forwarder: Forwarder, deployment: Deployment, acceleration: Acceleration, telemetry: Telemetry) -> str:
+    servers = [server for service in deployment.services.values() for server in service.servers.values()]
+    return status_line(len(forwarder.table.sessions), servers, acceleration.mode, telemetry.alarms)
 
 
 def _socket_limit(wanted: int) -> int:
@@ -162,16 +170,3 @@ def _socket_limit(wanted: int) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     fit = max(RESERVED_FILES, hard - RESERVED_FILES)
     return min(wanted, fit) if wanted else fit
-
-
-def _notify(state: str) -> None:
-    """Tell systemd (sd_notify(3)), if it started us."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-        try:
-            sock.connect("\0" + address[1:] if address.startswith("@") else address)
-            sock.sendall(state.encode())
-        except OSError as error:
-            log.warning("systemd cannot be told %s: %s", state, error)

@@ -6,7 +6,7 @@ import math
 
 from engine.events import EventLog
 from engine.sessions.endings import RECOGNISED
-from engine.sessions.flow import Flow, format_address
+from engine.sessions.flow import SocketAddress, format_address
 from engine.sessions.query import totals
 from engine.sessions.session import Session
 from engine.wording import spelled_span
@@ -24,15 +24,17 @@ class SessionEvents:
         """A session was set up."""
         if session.anonymous:
             took = "was there before: its IKE messages were not seen"
+        elif (span_s := session.handshake_s) is None:
+            took = "was there before: the beginning of its handshake was not seen"
         else:
-            took = f"was set up in {_precise(session.last_seen_s - session.created_s)}"
+            took = f"was set up in {_precise(span_s)}"
         text = f"{_client(session)} on {session.server.name} {took}; {session.why}"
         self._tell("info", "session-established", text, session)
 
-    def moved(self, session: Session, before: Flow) -> None:
+    def moved(self, session: Session, before: SocketAddress) -> None:
         """The client goes on from elsewhere, and keeps its real server."""
-        came_from = format_address(before.client)
-        text = f"{_client(session)} goes on from there on {session.server.name}; it came from {came_from}"
+        here = format_address(session.place or before)
+        text = f"{here} goes on from there on {session.server.name}; it came from {format_address(before)}"
         self._tell("info", "session-moved", text, session)
 
     def ended(self, session: Session, reason: str) -> None:

@@ -21,6 +21,8 @@ class Action:
     changes: bool = False
     """Whether it changes the engine: not offered where one may only look."""
     footer: bool = True
+    reveals: bool = False
+    """Whether it shows what users send, which takes the right to change the engine."""
 
 
 def _place(key: str, name: str, help: str) -> Action:
@@ -38,6 +40,8 @@ _SERVER_CHANGES = (
     Action("probe", "b", "probe", "Probe the server's health now.", changes=True),
 )
 
+_CAPTURE = Action("capture", "o", "capture", "Watch the client's IKE messages as they pass.", reveals=True)
+
 _FORM = (
     Action("apply", "ctrl+s", "apply", "Show what your changes would do, then apply and save them.", changes=True),
     Action("leave", "escape", "back", "Back to where you came from; changes that are not applied are asked about."),
@@ -52,6 +56,7 @@ ACTIONS: dict[str, tuple[Action, ...]] = {
         _place("5", "events", "What happened."),
         Action("back", "escape", "back", "Back to where you came from.", footer=False),
         Action("alarms", "a", "alarms", "Every alarm, what to do about it, and where.", footer=False),
+        Action("advise", "A", "advise", "What to set on servers, gateways and clients, and why.", footer=False),
         Action("palette", "colon,ctrl+p", "command", "Any command, in the words of the command line.", footer=False),
         Action("help", "question_mark,f1", "help", "The keys of this screen.", footer=False),
         Action("about", "i", "about", "Which engine this is, and how to ask it from another terminal.", footer=False),
@@ -79,7 +84,8 @@ ACTIONS: dict[str, tuple[Action, ...]] = {
         Action("move", "m", "move", "Send the client to another real server.", changes=True),
         Action("pin", "p", "pin", "Bind the client to its real server, or let it go again.", changes=True),
         Action("copy", "y", "copy", "Copy the session's client and SPIs to your clipboard."),
-        Action("export", "o", "export", "Write the filtered list to a file, as CSV or JSON."),
+        _CAPTURE,
+        Action("export", "w", "export", "Write the filtered list to a file, as CSV or JSON."),
         Action("sort", "s", "sort", "Sort by the next column."),
         Action("reverse", "S", "reverse", "Turn the order round."),
     ),
@@ -96,7 +102,13 @@ ACTIONS: dict[str, tuple[Action, ...]] = {
         Action("move", "m", "move", "Send the client to another real server.", changes=True),
         Action("pin", "p", "pin", "Bind the client to its real server, or let it go again.", changes=True),
         Action("copy", "y", "copy", "Copy client, server and SPIs to your clipboard."),
+        _CAPTURE,
         Action("server", "enter", "server", "Open its real server."),
+    ),
+    "capture": (
+        Action("follow", "f", "follow", "Stay at the newest message, or stop doing so."),
+        Action("export", "w", "export", "Write what was captured to a pcap file, for Wireshark."),
+        Action("stop", "escape", "stop and go back", "End the capture and go back; what was captured is gone."),
     ),
     "servers": (
         Action("filter", "slash", "filter", "Show only the servers whose service, name or address has this text."),
@@ -124,6 +136,10 @@ ACTIONS: dict[str, tuple[Action, ...]] = {
         Action("follow", "f", "follow", "Stay at the newest event, or stop doing so."),
         Action("severity", "s", "severity", "Hide the less important events."),
         Action("place", "o", "go there", "Open the session or server concerned (so does Enter)."),
+    ),
+    "advice": (
+        Action("copy", "y", "copy", "Copy commands or settings to your clipboard."),
+        Action("widen", "e", "everything", "All advice, not only on what you came from."),
     ),
     "history": (Action("undo", "u", "undo", "Return to the configuration before the last change.", changes=True),),
 }

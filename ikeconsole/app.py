@@ -27,8 +27,9 @@ from ikeconsole.looks.few_colours import FEW_COLOURS, THE_16, has_few_colours
 from ikeconsole.looks.preferences import RememberedPreferences
 from ikeconsole.looks.state_styles import state_styles, state_variables
 from ikeconsole.looks.themes import known_theme, register_themes
-from ikeconsole.navigation import open_alarm
+from ikeconsole.navigation import open_advice, open_alarm
 from ikeconsole.render.states import TERMINAL, StateStyles
+from ikeconsole.screens.advice import Advised
 from ikeconsole.screens.history import History
 from ikeconsole.screens.place import Place
 from ikeconsole.screens.places import ROOTS
@@ -92,6 +93,11 @@ class ConsoleApp(LookingApp):
     def read_only(self) -> bool:
         """Whether nothing may be changed."""
         return self._may_only_look or (self.snapshot is not None and not self.snapshot.hello.may_change)
+
+    @property
+    def may_reveal(self) -> bool:
+        """Whether what users send may be shown: it changes nothing, but takes the same right."""
+        return self.snapshot is None or self.snapshot.hello.may_change
 
     @property
     def state_styles(self) -> StateStyles:
@@ -181,6 +187,12 @@ class ConsoleApp(LookingApp):
             self.push_screen(Alarms(), self._go_to_alarm)
         else:
             self.notify("There is no alarm.", markup=False)
+
+    def action_advise(self) -> None:
+        """What to set on servers, gateways and clients, because of what is selected."""
+        place = self.place
+        if place is not None and not isinstance(place, Advised):
+            open_advice(self, *place.subject)
 
     async def action_theme(self) -> None:
         """Choose other colours."""

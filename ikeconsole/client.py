@@ -15,6 +15,7 @@ import trio
 
 from engine.control import calls, protocol
 from engine.control.api import Refused
+from engine.control.captured import Captured
 from engine.control.protocol import MessageError
 from engine.control.records import (
     Change,
@@ -72,7 +73,7 @@ async def _open(path: Path) -> trio.SocketStream:
 class ControlClient:
     """Typed calls to one engine; each raises `Refused` or `EngineUnreachable`.
 
-    One call runs at a time. While `follow` runs, use another connection for calls.
+    One call runs at a time. While `follow` or `capture` runs, use another connection for calls.
     """
 
     hello: Hello
@@ -119,6 +120,18 @@ class ControlClient:
                     if event.number > after:
                         yield event
                 self._keep_event(await self._receive())
+
+    async def capture(self, call: calls.Capture) -> AsyncGenerator[Captured, None]:
+        """IKE messages of a client as they pass, until the engine says why there are no more."""
+        async with self._calling:
+            await self._exchange(call)
+            ended = ""
+            while not ended:
+                message = await self._receive()
+                if message.method == "captured" and message.params is not msgspec.UNSET:
+                    captured: Captured = self._decode(message.params, Captured)
+                    ended = captured.ended
+                    yield captured
 
     async def set_server(
         self, service: str, server: str, *, state: str | None = None, weight: int | None = None

@@ -8,8 +8,8 @@ import errno
 import io
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
@@ -46,6 +46,8 @@ _COLUMNS: Final[dict[str, Callable[[SessionRow], str | int | float | bool]]] = {
     "pinned": lambda row: row.pinned,
     "spi_i": lambda row: row.spi_i,
     "spi_r": lambda row: row.spi_r,
+    "vendor": lambda row: row.vendor,
+    "error": lambda row: row.error,
 }
 """Raw numbers, their units in the names."""
 
@@ -54,14 +56,15 @@ class ExportError(Exception):
     """Nothing was exported: the message says why and what to do."""
 
 
-def target(name: str) -> Path:
+def target(name: str, suffixes: Sequence[str] = SUFFIXES) -> Path:
     """The file that the operator means; raises ExportError when none can be written there."""
     if not name.strip():
-        raise ExportError("name a file, such as ~/sessions.csv")
+        raise ExportError(f"name a file that ends in {' or '.join(suffixes)}")
     try:
         path = Path(os.path.realpath(Path(name.strip()).expanduser()))
-        if path.suffix.lower() not in SUFFIXES:
-            raise ExportError(f"end the name in {' or '.join(SUFFIXES)}: that chooses the format")
+        if path.suffix.lower() not in suffixes:
+            choice = ": that chooses the format" if len(suffixes) > 1 else ""
+            raise ExportError(f"end the name in {' or '.join(suffixes)}{choice}")
         if not path.parent.is_dir():
             raise ExportError(f"there is no directory {path.parent}: make it, or name another one")
         if path.exists() and not path.is_file():
@@ -84,12 +87,20 @@ async def export(ask: Ask, query: SessionQuery, path: Path, progress: Progress) 
         ExportError: it cannot be written.
         Refused, EngineUnreachable: the engine does not give the sessions.
     """
+    with whole_file(path) as file:
+        count = await _write(ask, query, path, file, progress)
+        await asyncio.to_thread(to_disk, file)
+    return count
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A new file that takes the place of `path` when it is whole, or leaves no trace; raises ExportError."""
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-                count = await _write(ask, query, path, file, progress)
-                await asyncio.to_thread(_to_disk, file)
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
             os.replace(temporary, path)
         except BaseException:
             with suppress(OSError):
@@ -97,10 +108,15 @@ async def export(ask: Ask, query: SessionQuery, path: Path, progress: Progress) 
             raise
     except OSError as error:
         raise ExportError(_remedy(error, str(path))) from error
-    return count
 
 
-async def _write(ask: Ask, query: SessionQuery, path: Path, file: IO[str], progress: Progress) -> int:
+def to_disk(file: IO[bytes]) -> None:
+    """Have a file survive a power cut; raises OSError."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+async def _write(ask: Ask, query: SessionQuery, path: Path, file: IO[bytes], progress: Progress) -> int:
     as_text = _csv if path.suffix.lower() == ".csv" else _json
     written: set[int] = set()
     done, matched = 0, 0
@@ -116,7 +132,7 @@ async def _write(ask: Ask, query: SessionQuery, path: Path, file: IO[str], progr
         rows = [row for row in page.rows if row.id not in written]
         first, last = not written, done >= matched
         written.update(row.id for row in rows)
-        await asyncio.to_thread(file.write, as_text(rows, first, last))
+        await asyncio.to_thread(file.write, as_text(rows, first, last).encode())
         progress(len(written), max(matched, len(written)))
         if last:
             return len(written)
@@ -135,11 +151,6 @@ def _json(rows: Sequence[SessionRow], first: bool, last: bool) -> str:
     lines = [msgspec.json.encode({name: cell(row) for name, cell in _COLUMNS.items()}).decode() for row in rows]
     before = "[\n" if first else ",\n" if lines else ""
     return before + ",\n".join(lines) + ("\n]\n" if last else "")
-
-
-def _to_disk(file: IO[str]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _remedy(error: OSError, name: str) -> str:

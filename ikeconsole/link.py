@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -12,6 +13,7 @@ import trio
 
 from engine.control import calls
 from engine.control.api import Refused
+from engine.control.captured import Captured
 from engine.control.status import Hello
 from ikeconsole.client import ControlClient, EngineUnreachable, connect
 
@@ -32,6 +34,13 @@ class Link(Protocol):
 
     async def greet(self) -> Hello:
         """Who answers, and whether this user may change things; raises as `ask` does."""
+        ...
+
+    def capture(self, call: calls.Capture) -> AsyncGenerator[Captured, None]:
+        """A client's IKE messages as they pass, until the engine says why there are no more; raises as `ask` does.
+
+        The capture ends when this is closed.
+        """
         ...
 
     def close(self) -> None:
@@ -56,21 +65,46 @@ class SocketLink:
         """The engine's answer; raises `Refused` or `EngineUnreachable`, after which the next call tries anew."""
         future: Future[R] = Future()
         queue = self._changes if call.changing else self._looks
-        try:
-            self._token.run_sync_soon(_put, queue, (call, future))
-        except trio.RunFinishedError:
-            raise EngineUnreachable("the line to the engine is closed") from None
+        self._soon(_put, queue, (call, future))
         return await asyncio.wrap_future(future)
 
     async def greet(self) -> Hello:
         """Who answers, and whether this user may change things; raises as `ask` does."""
         return await self.ask(_Greet())
 
+    async def capture(self, call: calls.Capture) -> AsyncGenerator[Captured, None]:
+        """A client's IKE messages as they pass, until the engine says why there are no more; raises as `ask` does.
+
+        The capture ends when this is closed. It has a connection of its own, from which nothing is read unless it is
+        asked for: what a console that stands still does not read waits, or is lost, in the engine.
+        """
+        asking, asked = trio.open_memory_channel[Future[Captured]](1)
+        scope = trio.CancelScope()
+        self._soon(self._nursery.start_soon, self._capture, call, asked, scope)
+        ended = ""
+        try:
+            while not ended:
+                future: Future[Captured] = Future()
+                self._soon(asking.send_nowait, future)
+                captured = await asyncio.wrap_future(future)
+                ended = captured.ended
+                yield captured
+        finally:
+            with suppress(EngineUnreachable):
+                self._soon(scope.cancel)
+
     def close(self) -> None:
         """Hang up."""
-        with suppress(trio.RunFinishedError):
-            self._token.run_sync_soon(self._scope.cancel)
+        with suppress(EngineUnreachable):
+            self._soon(self._scope.cancel)
         self._thread.shutdown()
+
+    def _soon(self, act: Callable[..., object], *arguments: Any) -> None:
+        """Have something done on the line's thread; raises EngineUnreachable after `close`."""
+        try:
+            self._token.run_sync_soon(act, *arguments)
+        except trio.RunFinishedError:
+            raise EngineUnreachable("the line to the engine is closed") from None
 
     async def _work(
         self,
@@ -79,7 +113,8 @@ class SocketLink:
         changes: trio.MemoryReceiveChannel[_Request],
     ) -> None:
         with self._scope:
-            async with trio.open_nursery() as nursery:
+            async with trio.open_nursery() as self._nursery:
+                nursery = self._nursery
                 nursery.start_soon(self._serve, looks)
                 nursery.start_soon(self._serve, changes)
                 started.set_result(trio.lowlevel.current_trio_token())
@@ -98,6 +133,21 @@ class SocketLink:
             except (EngineUnreachable, Refused) as error:
                 if pending is not None:
                     _fail(pending[1], error)
+
+    async def _capture(
+        self, call: calls.Capture, asked: trio.MemoryReceiveChannel[Future[Captured]], scope: trio.CancelScope
+    ) -> None:
+        """Answer each future with what comes next, until cancelled."""
+        with scope:
+            future: Future[Captured] | None = None
+            try:
+                async with connect(self._path) as client, aclosing(client.capture(call)) as batches:
+                    async for future in asked:
+                        captured = await anext(batches)
+                        with suppress(InvalidStateError):
+                            future.set_result(captured)
+            except (EngineUnreachable, Refused) as error:
+                _fail(future or await asked.receive(), error)
 
 
 class _Greet(calls.Call[Hello], frozen=True, kw_only=True):

@@ -40,6 +40,8 @@ COMMANDS = (
     Command("servers", "show", "the real servers, their health and load"),
     Command("sessions", "show", "the sessions, filtered and sorted"),
     Command("events", "events", "what happened, and with --follow what happens"),
+    Command("capture", "capture", "a client's IKE messages as they pass, decoded or as a pcap file"),
+    Command("advise", "advise", "what to set on servers, gateways and clients, from what was seen"),
     Command("explain", "clients", "why a client is on its real server, and where it would go next"),
     Command("clear", "clients", "forget the sessions and persistence of a client, or one session"),
     Command("move", "clients", "send a client to another real server"),

@@ -25,6 +25,13 @@ def open_service(app: ConsoleApp, service: str) -> None:
     app.push_screen(Service(service))
 
 
+def open_advice(app: ConsoleApp, service: str = "", server: str = "") -> None:
+    """Open the advice on a service or a real server; without names on everything."""
+    from ikeconsole.screens.advice import Advised
+
+    app.push_screen(Advised(service, server))
+
+
 async def open_sessions(app: ConsoleApp, line: str) -> None:
     """Go to the sessions that a filter line describes."""
     from ikeconsole.screens.sessions import Sessions
@@ -32,6 +39,13 @@ async def open_sessions(app: ConsoleApp, line: str) -> None:
     await app.go_to("sessions")
     if isinstance(app.place, Sessions):
         app.place.show_filter(line)
+
+
+def open_capture(app: ConsoleApp, client: str) -> None:
+    """Capture the IKE messages of a client address or prefix."""
+    from ikeconsole.screens.capture import Capture
+
+    app.push_screen(Capture(client))
 
 
 async def open_concerned(app: ConsoleApp, *, service: str, server: str, client: str) -> None:

@@ -14,7 +14,7 @@ from ikeconsole.changes import servers as server_changes
 from ikeconsole.changes import sessions as session_changes
 from ikeconsole.dialogs.explanation import explain
 from ikeconsole.looks.themes import ConsoleTheme
-from ikeconsole.navigation import open_sessions
+from ikeconsole.navigation import open_advice, open_capture, open_sessions
 
 if TYPE_CHECKING:
     from ikeconsole.app import ConsoleApp
@@ -72,6 +72,11 @@ def typed(app: ConsoleApp, text: str) -> Iterator[Phrase]:
         case ["sessions", *conditions] if conditions:
             line = " ".join(conditions)
             yield Phrase(text, "The sessions that this line describes.", partial(open_sessions, app, line))
+        case ["capture", client] if app.may_reveal and _is_client(client):
+            yield Phrase(text, f"Watch the IKE messages of {client} as they pass.", partial(_capture, app, client))
+        case ["advise", target]:
+            service, _, server = target.partition("/")
+            yield Phrase(text, f"What to set because of {target}.", partial(_advise, app, service, server))
         case [*_] if app.read_only:
             return
         case ["clear", client] if _is_client(client):
@@ -90,8 +95,10 @@ def typed(app: ConsoleApp, text: str) -> Iterator[Phrase]:
 
 _SHAPES = {
     "sessions FILTER": "The sessions that a line of conditions describes.",
+    "advise SERVICE/SERVER": "What to set on a real server, or because of it.",
     "explain ADDRESS": "Why a client is where it is, and where it would go next.",
 }
+_REVEALING_SHAPES = {"capture ADDRESS": "Watch a client's IKE messages as they pass."}
 _CHANGING_SHAPES = {
     "clear ADDRESS": "Forget a client: its sessions end.",
     "move ADDRESS SERVER": "Send a client to another real server.",
@@ -102,7 +109,8 @@ _CHANGING_SHAPES = {
 
 def unfinished(app: ConsoleApp) -> Iterator[Phrase]:
     """The phrases that `typed` takes once their capital words are replaced; chosen, they are begun."""
-    for shape, help in (_SHAPES | ({} if app.read_only else _CHANGING_SHAPES)).items():
+    revealing = _REVEALING_SHAPES if app.may_reveal else {}
+    for shape, help in (_SHAPES | revealing | ({} if app.read_only else _CHANGING_SHAPES)).items():
         yield Phrase(shape, help, partial(_begin, app, f"{shape.split()[0]} "))
 
 
@@ -124,8 +132,16 @@ async def _act(app: ConsoleApp, action: str) -> None:
     await app.run_action(action, namespace)
 
 
+async def _advise(app: ConsoleApp, service: str, server: str) -> None:
+    open_advice(app, service, server)
+
+
 async def _wear(app: ConsoleApp, theme: str) -> None:
     app.choose_theme(theme)
+
+
+async def _capture(app: ConsoleApp, client: str) -> None:
+    open_capture(app, client)
 
 
 async def _probe(app: ConsoleApp, server: ServerStatus) -> None:

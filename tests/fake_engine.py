@@ -10,14 +10,19 @@ from typing import Any
 import msgspec
 import tomlkit
 import trio
+from advice_facts import FACTS
+from captured_messages import CAPTURED
 
+from engine.advise.adviser import advise
 from engine.config.changes import changes
 from engine.config.dump import to_short_table
 from engine.config.load import Loaded, digest_of, parse
 from engine.config.problems import ConfigError
 from engine.config.schema import AdminState
 from engine.control.api import Refused
+from engine.control.captured import Captured
 from engine.control.records import (
+    Advice,
     Change,
     ConfigState,
     Effect,
@@ -86,6 +91,11 @@ RRAS_1 = ServerStatus(
         bytes_out=70_000_000.0,
     ),
     oldest_session_s=28_320.0,
+    handshakes=256,
+    handshake_median_s=0.084,
+    handshake_p95_s=0.312,
+    retransmitted_in=41,
+    retransmitted_out=3,
 )
 RRAS_2 = msgspec.structs.replace(
     RRAS_1,
@@ -128,6 +138,11 @@ RRAS_3 = msgspec.structs.replace(
     rates=Rates(),
     flaps=1,
     oldest_session_s=None,
+    handshakes=0,
+    handshake_median_s=None,
+    handshake_p95_s=None,
+    retransmitted_in=0,
+    retransmitted_out=0,
 )
 SSWAN_1 = msgspec.structs.replace(
     RRAS_1,
@@ -253,6 +268,7 @@ STATUS = EngineStatus(
     config_digest="",
     last_event=3,
 )
+WINDOWS = "Windows 8+ (MS NT5 ISAKMPOAKLEY v9)"
 ROWS = [
     SessionRow(
         id=1,
@@ -267,6 +283,7 @@ ROWS = [
         why="least",
         spi_i="4f2a91c0aa01d3e7",
         spi_r="91b2c00d77aa0e51",
+        vendor=WINDOWS,
     ),
     SessionRow(
         id=2,
@@ -295,6 +312,7 @@ ROWS = [
         why="source",
         spi_i="cc2a91c0aa01d3e7",
         spi_r="",
+        error="IKE_AUTH refused?",
     ),
 ]
 EVENTS = [
@@ -364,7 +382,9 @@ MOVING = Effect(
 )
 DETAIL = SessionDetail(
     row=ROWS[0],
-    vendor="Windows (MS NT5 ISAKMPOAKLEY v9)",
+    vendor=WINDOWS,
+    handshake_s=0.084,
+    retransmitted_in=2,
     flows=[
         FlowRow(
             client="198.51.100.7:500",
@@ -522,6 +542,10 @@ class FakeEngine:
         self.most_running = 0
         self.times_asked = 0
         self._subscribers: list[trio.MemorySendChannel[Event]] = []
+        self.captured = [CAPTURED]
+        """What every capture begins with."""
+        self.capturing: trio.MemorySendChannel[Captured] | None = None
+        """What feeds the latest capture."""
 
     def status(self) -> EngineStatus:
         self.times_asked += 1
@@ -557,6 +581,12 @@ class FakeEngine:
             raise Refused("not-found", f"there is no session {number}")
         return DETAIL
 
+    async def advice(self, service: str, server: str) -> list[Advice]:
+        """Advice on what the services of STATUS might be found to be."""
+        self._fail()
+        found = advise(FACTS)
+        return [one for one in found if service in ("", one.service) and server in ("", one.server)]
+
     def explain(self, client: str) -> list[Explanation]:
         self._fail()
         return [EXPLANATION]
@@ -578,6 +608,15 @@ class FakeEngine:
             except (trio.WouldBlock, trio.BrokenResourceError):
                 self._subscribers.remove(subscriber)
                 subscriber.close()
+
+    def capture(self, client: str, seconds: float, messages: int, author: str) -> AsyncIterator[Captured]:
+        """What a test has put there, and then nothing more."""
+        self._fail()
+        self.changes.append(("capture", client, seconds, messages, author))
+        self.capturing, told = trio.open_memory_channel[Captured](100)
+        for captured in self.captured:
+            self.capturing.send_nowait(captured)
+        return told
 
     @property
     def subscribers(self) -> int:

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.config.durations import format_duration
+from engine.config.contradictions import contradictions
 from engine.config.problems import Problem
-from engine.config.schema import AdminState, Config, HealthKind, PersistenceKind, SchedulerKind, Service, Source
+from engine.config.schema import (
+    AdminState,
+    Config,
+    CookieChallenge,
+    HealthKind,
+    SchedulerKind,
+    Service,
+    Source,
+)
 from engine.config.validate import keys_of
 
 
@@ -18,19 +26,17 @@ def advice(config: Config) -> list[Problem]:
     return [
         Problem(f"{key}.{name}", message)
         for key, service in keyed
-        for name, message in (*_steering(service), *_capacity(service), *_probing(service))
+        for part in (_timing, _steering, _capacity, _newcomers, _probing)
+        for name, message in part(service)
     ]
 
 
+def _timing(service: Service) -> Iterator[tuple[str, str]]:
+    for found in contradictions(service):
+        yield found.key, f"{found.text}: {found.remedy}"
+
+
 def _steering(service: Service) -> Iterator[tuple[str, str]]:
-    by_address = service.persistence is PersistenceKind.SOURCE_ADDRESS
-    if by_address and service.persistence_timeout_s < service.timeouts.nat_t_idle_s:
-        ours, idle = format_duration(service.persistence_timeout_s), format_duration(service.timeouts.nat_t_idle_s)
-        yield (
-            "persistence_timeout",
-            f"{ours} is shorter than timeouts.nat_t_idle of {idle}, so a client can change servers before its "
-            f"flow is forgotten: write at least {idle}",
-        )
     if not service.port_following:
         yield (
             "port_following",
@@ -61,6 +67,24 @@ def _capacity(service: Service) -> Iterator[tuple[str, str]]:
             "scheduler",
             '"fixed" sends all to the highest weight, and several servers have it, so the first of them takes '
             "all: give each another weight",
+        )
+
+
+def _newcomers(service: Service) -> Iterator[tuple[str, str]]:
+    most, threshold = service.half_open_per_source, service.cookie_threshold
+    if not most or service.cookie_challenge is CookieChallenge.ALWAYS:
+        return
+    if service.cookie_challenge is CookieChallenge.OFF:
+        yield (
+            "half_open_per_source",
+            f"of {most} can be used up with forged messages, so that clients of an address are locked out, as long as "
+            'cookie_challenge is "off": write "auto" there, or half_open_per_source = 0',
+        )
+    elif most <= threshold:
+        yield (
+            "half_open_per_source",
+            f"of {most} can be used up with forged messages before {threshold} half-open sessions make "
+            "the service ask for cookies: write more than cookie_threshold",
         )
 
 

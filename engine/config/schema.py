@@ -58,6 +58,14 @@ class PersistenceKind(StrEnum):
     NONE = "none"
 
 
+class CookieChallenge(StrEnum):
+    """Whether clients must prove their address before anything is kept of them (RFC 7296 section 2.6)."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    OFF = "off"
+
+
 class HealthKind(StrEnum):
     """What a health probe speaks."""
 
@@ -193,6 +201,17 @@ class Service(Record, frozen=True):
     persistence_timeout_s: Span = field(name="persistence_timeout", default=Duration(1800))
     persistence_prefix: PrefixLengths = PrefixLengths()
     slow_start_s: SpanOrNone = field(name="slow_start", default=Duration(0))
+    cookie_challenge: CookieChallenge = CookieChallenge.AUTO
+    cookie_threshold: Annotated[int, Meta(ge=1, le=10_000_000)] = 1000
+    """Half-open sessions above which auto asks for cookies.
+
+    More than a site of several hundred has when all of it comes back at once, and no more than a flood of 34 forged
+    messages a second leaves behind in the 30 s of a half-open session.
+    """
+    half_open_per_source: Annotated[int, Meta(ge=0, le=10_000_000)] = 2000
+    """0: no limit. Above the threshold, so that forged messages are challenged before they use an address up."""
+    half_open_limit: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
+    """0: none, so that in a full table the oldest gives way instead of the newest being refused."""
     timeouts: Timeouts = Timeouts()
     health: Health = Health()
     agent: Agent = Agent()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
+from engine.control.captured import Captured
 from engine.control.records import (
+    Advice,
     Change,
     ConfigState,
     Effect,
@@ -60,12 +62,20 @@ class EngineApi(Protocol):
         """Why a client address is where it is, one for each service that would serve it."""
         ...
 
+    async def advice(self, service: str, server: str) -> list[Advice]:
+        """What to set on servers, gateways and clients, the most urgent first; empty names mean all."""
+        ...
+
     def events(self, after: int, before: int, limit: int) -> list[Event]:
         """Past events numbered above `after` and below `before` (0: all), the newest `limit` of them, oldest first."""
         ...
 
     def subscribe(self) -> AsyncIterator[Event]:
         """New events as they happen; ends when the reader falls too far behind."""
+        ...
+
+    def capture(self, client: str, seconds: float, messages: int, author: str) -> AsyncIterator[Captured]:
+        """IKE messages of a client address or prefix as they pass, for so long or so many."""
         ...
 
     async def set_server(

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from engine.control.records import (
+    Advice,
     Change,
     ConfigState,
     Effect,
@@ -31,8 +32,13 @@ MAX_ROWS = 1000
 MAX_POINTS = 720
 """Most points of one series: an hour."""
 
+MAX_CAPTURE_S = 86_400
+MAX_CAPTURE_MESSAGES = 1_000_000
+
 Rows = Annotated[int, Meta(ge=1, le=MAX_ROWS)]
 Points = Annotated[int, Meta(ge=1, le=MAX_POINTS)]
+CaptureSeconds = Annotated[float, Meta(gt=0, le=MAX_CAPTURE_S)]
+CaptureMessages = Annotated[int, Meta(ge=1, le=MAX_CAPTURE_MESSAGES)]
 
 
 class Call(msgspec.Struct, Generic[R], frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,6 +47,8 @@ class Call(msgspec.Struct, Generic[R], frozen=True, kw_only=True, forbid_unknown
     method: ClassVar[str]
     result: ClassVar[Any]
     changing: ClassVar[bool] = False
+    revealing: ClassVar[bool] = False
+    """Whether it hands out what users send: that takes the same right as changing something."""
 
 
 class SayHello(Call[Hello], frozen=True, kw_only=True):
@@ -84,6 +92,15 @@ class Explain(Call[list[Explanation]], frozen=True, kw_only=True):
     client: str
 
 
+class GetAdvice(Call[list[Advice]], frozen=True, kw_only=True):
+    """What to set on servers, gateways and clients; without names for everything, else for one service or server."""
+
+    method = "advice"
+    result = list[Advice]
+    service: str = ""
+    server: str = ""
+
+
 class ListEvents(Call[list[Event]], frozen=True, kw_only=True):
     """Past events."""
 
@@ -100,6 +117,21 @@ class Subscribe(Call[None], frozen=True, kw_only=True):
 
     method = "subscribe"
     result = None
+
+
+class Capture(Call[None], frozen=True, kw_only=True):
+    """From the answer on, a `captured` notification whenever IKE messages of a client have passed."""
+
+    # The kernel gives other people's datagrams to root alone, and the few places for captures are the operators':
+    # whoever may only look could occupy them all, and try private addresses on the hashes of NAT detection.
+    method = "capture"
+    result = None
+    revealing = True
+    client: str
+    """An address or a prefix."""
+    seconds: CaptureSeconds = 3_600.0
+    messages: CaptureMessages = 10_000
+    """It ends after so long, or so many, whichever comes first."""
 
 
 class SetServer(Call[Change], frozen=True, kw_only=True):
@@ -291,8 +323,10 @@ CALLS: dict[str, type[Call[Any]]] = {
         ListSessions,
         GetSession,
         Explain,
+        GetAdvice,
         ListEvents,
         Subscribe,
+        Capture,
         SetServer,
         PreviewServer,
         GetSeries,

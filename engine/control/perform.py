@@ -21,6 +21,8 @@ async def perform(api: EngineApi, call: calls.Call[Any], author: str) -> object:
             return api.session(number)
         case calls.Explain(client=client):
             return api.explain(client)
+        case calls.GetAdvice(service=service, server=server):
+            return await api.advice(service, server)
         case calls.ListEvents(after=after, before=before, limit=limit):
             return api.events(after, before, limit)
         case calls.SetServer(service=service, server=server, state=state, weight=weight):

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from engine.control.api import Refused
+from engine.control.captured import Captured
 from engine.control.records import Event
 
 PROTOCOL = 1
@@ -72,7 +73,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Incoming(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client receives: a response, or the notification of an event."""
+    """What a client receives: a response, or the notification of what it follows."""
 
     jsonrpc: Literal["2.0"] = "2.0"
     id: int | str | None = None
@@ -97,7 +98,7 @@ class _Error(msgspec.Struct, frozen=True, kw_only=True):
 class _Notification(msgspec.Struct, frozen=True, kw_only=True):
     jsonrpc: Literal["2.0"] = "2.0"
     method: str
-    params: Event
+    params: Event | Captured
 
 
 class LineBuffer:
@@ -180,6 +181,11 @@ def encode_error(request_id: int | str | None, error: MessageError | Refused) ->
 def encode_event(event: Event) -> bytes:
     """The line that tells a subscriber of an event."""
     return _line(_Notification(method="event", params=event))
+
+
+def encode_captured(captured: Captured) -> bytes:
+    """The line that tells a client what it captures."""
+    return _line(_Notification(method="captured", params=captured))
 
 
 def _first(details: list[str]) -> list[str]:

@@ -27,6 +27,8 @@ class FlowRow(Record, frozen=True):
     """slow or fast."""
     idle_s: float
     traffic: Traffic
+    proven: bool = True
+    """Whether the real server has shown its client to be there; before that anybody could have sent what came."""
 
 
 class SessionRow(Record, frozen=True):
@@ -48,6 +50,10 @@ class SessionRow(Record, frozen=True):
     spi_r: str
     pinned: bool = False
     """The operator bound its client to its real server."""
+    vendor: str = ""
+    """The client's product, as far as its vendor ids tell; empty: unknown."""
+    error: str = ""
+    """Name of the last error seen in the clear; with a question mark when it is only concluded."""
 
 
 class MessageRow(Record, frozen=True):
@@ -60,6 +66,19 @@ class MessageRow(Record, frozen=True):
     message_id: int
     response: bool
     size_bytes: int
+    repeated: bool = False
+    """A retransmission."""
+
+
+class TroubleRow(Record, frozen=True):
+    """The last thing that went wrong in a session."""
+
+    at: float
+    direction: str
+    """in: the client said so; out: the real server did."""
+    name: str
+    meaning: str
+    """A clause whose subject is whoever said so; empty: unknown."""
 
 
 class PersistenceRow(Record, frozen=True):
@@ -82,6 +101,15 @@ class SessionDetail(Record, frozen=True):
     flows: list[FlowRow]
     persistence: PersistenceRow | None
     messages: list[MessageRow]
+    handshake_s: float | None = None
+    """From the client's first IKE_SA_INIT to the real server's last IKE_AUTH answer; None: not seen, or not over."""
+    retransmitted_in: int = 0
+    """Messages that the client sent again; `out`: that the real server did."""
+    retransmitted_out: int = 0
+    trouble: TroubleRow | None = None
+    esp_in: list[str] = field(default_factory=list)
+    """SPIs of ESP to the real server, 8 hex digits, the newest first; `out`: of ESP to the client."""
+    esp_out: list[str] = field(default_factory=list)
 
 
 class SessionQuery(Record, frozen=True):
@@ -94,6 +122,10 @@ class SessionQuery(Record, frozen=True):
     spi: str | None = None
     """The first hex digits of either SPI."""
     phase: str | None = None
+    vendor: str | None = None
+    """How the client's product begins; `-`: unknown."""
+    error: str | None = None
+    """A part of the last error's name; `*`: any."""
     idle_over_s: float | None = None
     filter: str = ""
     """A filter line such as `server:rras-1 phase:auth idle>60s`; its conditions hold beside the others."""
@@ -126,6 +158,35 @@ class Explanation(Record, frozen=True):
     next_server: str
     """Where a new session would go now; empty: nowhere."""
     next_reason: str
+
+
+class Snippet(Record, frozen=True):
+    """Commands or settings to copy to where they belong."""
+
+    language: str
+    """powershell, swanctl (a file of strongSwan), shell or toml (the engine's configuration)."""
+    where: str
+    """Whose, and as whom: on rras-1, as administrator."""
+    text: str
+
+
+class Advice(Record, frozen=True):
+    """One thing to set on a VPN server, a gateway, a client or here, or that is well as it is."""
+
+    topic: str
+    """A slug: return-path, source-limit, snat-pool, fragmentation, persistence, probe…"""
+    severity: str
+    """do, consider or well."""
+    service: str
+    server: str
+    """Empty: it concerns the whole service."""
+    what: str
+    """What to set, or what is well, in one sentence."""
+    why: str
+    """What the engine saw, and what follows."""
+    check: str = ""
+    """How to see that it was done, or still is so."""
+    snippets: list[Snippet] = field(default_factory=list)
 
 
 class Change(Record, frozen=True):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 from trio.abc import AsyncResource
@@ -29,6 +30,8 @@ SEND_TIMEOUT_S = 10.0
 CHANGE_TIMEOUT_S = 30.0
 
 _RECEIVE_BYTES = 1 << 16
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -177,11 +180,17 @@ class _Connection:
     async def _work_on(self, request: protocol.Request, peer: _Peer) -> None:
         try:
             call = _find_call(request)
-            if call.changing and not peer.may_change:
-                raise self._denied(peer)
-            if isinstance(call, calls.Subscribe):
-                await self._follow(request)
-                return
+            if (call.changing or call.revealing) and not peer.may_change:
+                raise self._denied(peer, "capture" if call.revealing else "change")
+            match call:
+                case calls.Subscribe():
+                    if await self._follow(request, self._api.subscribe, protocol.encode_event):
+                        self._drop("it fell too far behind the events it follows")
+                    return
+                case calls.Capture(client=client, seconds=seconds, messages=messages):
+                    capture = partial(self._api.capture, client, seconds, messages, peer.author)
+                    await self._follow(request, capture, protocol.encode_captured)
+                    return
             # A change once begun is carried to its end, even when its client hangs up.
             with trio.fail_after(CHANGE_TIMEOUT_S, shield=call.changing):
                 result = await perform(self._api, call, peer.author)
@@ -197,24 +206,29 @@ class _Connection:
             reply = protocol.encode_error(request.id, MessageError(protocol.INTERNAL_ERROR, text))
         await self._send(reply)
 
-    async def _follow(self, request: protocol.Request) -> None:
+    async def _follow(
+        self, request: protocol.Request, begin: Callable[[], AsyncIterator[T]], encode: Callable[[T], bytes]
+    ) -> bool:
+        """Send what comes until it ends; False: the client hung up before that."""
         if self._subscription is not None:
-            raise Refused("conflict", "this connection already follows events")
+            raise Refused("conflict", "this connection already follows something: open another one")
+        told = begin()
         with trio.CancelScope() as self._subscription:
-            events = self._api.subscribe()
             try:
                 await self._send(protocol.encode_result(request.id, None))
-                async for event in events:
-                    await self._send(protocol.encode_event(event))
+                async for one in told:
+                    await self._send(encode(one))
             finally:
-                if isinstance(events, AsyncResource | AsyncGenerator):
-                    await events.aclose()
-            self._drop("it fell too far behind the events it follows")
+                if isinstance(told, AsyncResource | AsyncGenerator):
+                    await told.aclose()
+        over = not self._subscription.cancelled_caught
+        self._subscription = None
+        return over
 
-    def _denied(self, peer: _Peer) -> Refused:
+    def _denied(self, peer: _Peer, what: str) -> Refused:
         group = self._server.group
         join = f"have {peer.name} added to group {group!r} and log in again" if group else "set engine.control_group"
-        return Refused("denied", f"{peer.name} may look but not change", [f"run it with sudo, or {join}"])
+        return Refused("denied", f"{peer.name} may look but not {what}", [f"run it with sudo, or {join}"])
 
     async def _send(self, line: bytes) -> None:
         try:

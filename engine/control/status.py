@@ -88,6 +88,31 @@ class ServerStatus(Record, frozen=True):
     """Age of its oldest session."""
     eased: float = 1.0
     """Part of its weight that counts so far, 0..1: below 1 while it is in slow start."""
+    handshakes: int = 0
+    """How many handshakes the two times that follow are of: its latest."""
+    handshake_median_s: float | None = None
+    """From a client's first IKE_SA_INIT to the real server's last IKE_AUTH answer; None: none was seen."""
+    handshake_p95_s: float | None = None
+    """What 95 of 100 take at most."""
+    retransmitted_in: int = 0
+    """IKE messages that clients sent again since start; `out`: that it did."""
+    retransmitted_out: int = 0
+
+
+class ChallengeStatus(Record, frozen=True):
+    """How a service asks new clients for cookies (RFC 7296 section 2.6), and what came of it since start."""
+
+    mode: str = "auto"
+    """auto, always or off."""
+    active: bool = False
+    """Whether it asks now."""
+    flood_since_at: float | None = None
+    """When more IKE SAs began than got on; None: there is no flood."""
+    sent: int = 0
+    accepted: int = 0
+    """Cookies that came back and were right; `refused`: that were not, so that another was sent."""
+    refused: int = 0
+    unanswered_per_s: float = 0.0
 
 
 class ServiceStatus(Record, frozen=True):
@@ -113,13 +138,16 @@ class ServiceStatus(Record, frozen=True):
     """Datagrams not forwarded, by reason."""
     servers: list[ServerStatus]
     rates: Rates = Rates()
+    challenge: ChallengeStatus = ChallengeStatus()
+    violations: dict[str, int] = field(default_factory=dict)
+    """How often what should never happen did, by the kind of the alarm that tells of it."""
 
 
 class Alarm(Record, frozen=True):
     """Something that is wrong now and that the operator can act on."""
 
     kind: str
-    """A slug: server-down, server-flapping, no-server, snat-crowded, no-replies, table-near-full, config-changed…"""
+    """A slug: server-down, server-flapping, no-server, snat-crowded, no-replies, flood, config-changed…"""
     severity: str
     """warning or error."""
     since_at: float
@@ -156,6 +184,9 @@ class KernelStatus(Record, frozen=True):
     """Flows that it cannot take, by reason."""
     passed_up: dict[str, int] = field(default_factory=dict)
     """Packets left to the kernel's own stack, and so to the slow path if they are for it, by reason."""
+    kept_off: dict[str, int] = field(default_factory=dict)
+    """Packets that came no further: challenged, those that drew the demand for a cookie; shielded, those that were
+    dropped, which their services count by reason."""
     devices: list[FastPathDevice] = field(default_factory=list)
 
 

@@ -9,7 +9,12 @@ import socket
 import trio
 
 from engine.health.result import ProbeResult
+from engine.net.sockets import IPV6_TRANSPARENT
 
+_TRANSPARENT = {
+    socket.AF_INET: (socket.IPPROTO_IP, socket.IP_TRANSPARENT),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, IPV6_TRANSPARENT),
+}
 _OUT_OF_MEANS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN, errno.EADDRINUSE}
 
 
@@ -19,14 +24,22 @@ def family_of(address: str) -> socket.AddressFamily:
 
 
 async def connect(
-    address: str, port: int, kind: socket.SocketKind, protocol: int = 0, source: str | None = None
+    address: str,
+    port: int,
+    kind: socket.SocketKind,
+    protocol: int = 0,
+    source: str | None = None,
+    *,
+    transparent: bool = False,
 ) -> trio.socket.SocketType:
-    """Open a socket that talks to one address only, from `source` where one is given.
+    """Open a socket that talks to one address only, from `source` where one is given; `transparent`: whosever it is.
 
     Raises OSError: not permitted, no route, refused, `source` is no address of this machine.
     """
     sock = trio.socket.socket(family_of(address), kind, protocol)
     try:
+        if transparent:
+            sock.setsockopt(*_TRANSPARENT[family_of(address)], 1)
         if source is not None:
             await sock.bind((source, 0))
         await sock.connect((address, port))

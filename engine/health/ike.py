@@ -51,7 +51,13 @@ class IkeProber:
         self._answered = None
         with trio.move_on_after(health.timeout_s):
             try:
-                udp = await connect(target.address, target.port, socket.SOCK_DGRAM, source=target.source)
+                udp = await connect(
+                    target.address,
+                    target.port,
+                    socket.SOCK_DGRAM,
+                    source=target.source,
+                    transparent=target.transparent,
+                )
                 with udp:
                     answered = await _ask(udp, kinds, health.timeout_s / len(kinds), target.nat_t)
             except OSError as error:

@@ -17,6 +17,8 @@ class ProbeTarget:
     """Local address to ask from; None: the route's own."""
     nat_t: bool = False
     """The port speaks IKE behind a non-ESP marker (RFC 7296 section 2.23), as 4500 does."""
+    transparent: bool = False
+    """The source is the address of a client, not this machine's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ _MSG_DONTWAIT = socket.MSG_DONTWAIT
 _FAMILY = struct.Struct("=H")
 _PORT = struct.Struct("!H")
 _SCOPE = struct.Struct("=I")
+_FAMILY_V6 = _FAMILY.pack(socket.AF_INET6)
+_MAPPED_PREFIX = bytes(10) + b"\xff\xff"
 
 
 class _MessageHeader(ctypes.Structure):
@@ -186,6 +188,11 @@ def from_raw(raw: bytes) -> SocketAddress:
         host = socket.inet_ntop(socket.AF_INET6, raw[8:24])
         return (f"{host}%{_interface(scope)}" if scope else host, port, 0, scope)
     return (socket.inet_ntop(socket.AF_INET, raw[4:8]), port)
+
+
+def mapped_address(raw: bytes) -> bytes:
+    """The 16 bytes of the IPv6 address in a raw one, or of the IPv4 address as IPv6 writes it (RFC 4291)."""
+    return raw[8:24] if raw[:2] == _FAMILY_V6 else _MAPPED_PREFIX + raw[4:8]
 
 
 def _interface(scope: int) -> str:

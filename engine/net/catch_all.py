@@ -7,6 +7,8 @@ import socket
 from engine.net import sockets
 from engine.net.batches import CONTROL_BYTES, NAME_BYTES, SLOTS, Receiver, from_raw, raw_bytes, to_raw
 from engine.net.forwarder import Forwarder
+from engine.sessions import steering, tracking
+from engine.sessions.endings import RECOGNISED
 from engine.sessions.flow import Flow, Port, SocketAddress
 from engine.sessions.persistence import client_network
 from engine.sessions.real_server import RealServer
@@ -67,8 +69,12 @@ class CatchAll:
         services = [s for s in self._services.values() if not s.is_snat and self._listens(s) and s.server_at(server)]
         for service in services:
             if (at := service.server_at(server)) and (flow := service.flows[at[1]].get(client)):
-                self._answer(flow, service, size, now_s)
-                return
+                if flow.server is at[0]:
+                    self._answer(flow, service, size, now_s)
+                    return
+                if not tracking.yields(self._forwarder.table, flow, now_s):
+                    service.drops["from-server-left-behind"] += 1
+                    return
         # A server that speaks first, after a long silence: without ambiguity its client can be told.
         if len(services) == 1 and (flow := self._begin(services[0], server, client, size, now_s)):
             self._answer(flow, services[0], size, now_s)
@@ -89,14 +95,21 @@ class CatchAll:
         at = service.server_at(server)
         assert at is not None
         real_server, port = at
+        table = self._forwarder.table
         try:
-            if classify(self._forwarder.outbox.slot_view, size, port is Port.NAT_T) is Kind.KEEPALIVE:
+            data = self._forwarder.outbox.slot_view[:size]
+            kind = classify(data, size, port is Port.NAT_T)
+            if kind is Kind.KEEPALIVE:
                 return None
-            if not real_server.keeps_sessions or self._lives_elsewhere(service, client[0], real_server, now_s):
+            session = steering.recognised_by_answer(service, real_server, client[0], kind, port, data)
+            elsewhere = session is None and self._lives_elsewhere(service, client[0], real_server, now_s)
+            if not real_server.keeps_sessions or elsewhere:
                 service.drops["from-server-left-behind"] += 1
                 return None
-            table = self._forwarder.table
-            session = table.open(service, real_server, client[0], "server spoke first", now_s)
+            if guess := service.flows[port].get(client):
+                table.drop_flow(guess, RECOGNISED)
+            if session is None:
+                session = table.open(service, real_server, client[0], "server spoke first", now_s)
         except WireError as error:
             service.drops[f"from-server-{error.reason}"] += 1
         except TableFull:

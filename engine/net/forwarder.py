@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import errno
+import struct
 from typing import Protocol
 
+from engine.capture.captures import Captures
 from engine.net.batches import Slots, from_raw
+from engine.net.challenge import Challenge, ClientPort
 from engine.net.errors import send_failure
 from engine.net.outbox import Outbox
 from engine.net.snat import ANY_ADDRESS, sources_for
 from engine.net.starvation import Starvation
 from engine.net.upstreams import Upstreams
-from engine.sessions import steering, tracking
+from engine.sessions import invariants, steering, tracking
 from engine.sessions.endings import RECOGNISED
+from engine.sessions.esp import spi_of
 from engine.sessions.fast_path import FastPath, NoFastPath
 from engine.sessions.flow import ClientSide, Flow, Port
 from engine.sessions.service import Service
 from engine.sessions.steering import Unsteerable
 from engine.sessions.table import SessionTable, TableFull, Witness
-from engine.wire.encapsulation import KEEPALIVE, NON_ESP_MARKER, read_header
+from engine.wire.encapsulation import ESP_HEADER_SIZE_BYTES, NON_ESP_MARKER, read_header
 from engine.wire.errors import WireError
 from engine.wire.header import Exchange, IkeHeader
-from engine.wire.notifies import NotifyType
-from engine.wire.payloads import parse_message
 
 _NAT_T = Port.NAT_T
+_ESP_WORD = struct.Struct("=I")
 
 
-class Listening(ClientSide, Protocol):
+class Listening(ClientSide, ClientPort, Protocol):
     """One port of a service, as the forwarder sees it."""
 
     service: Service
@@ -56,6 +59,8 @@ class Forwarder:
         self.fast_path: FastPath = fast_path or NoFastPath()
         self.table = SessionTable(max_sessions, self.release, witness, self.fast_path)
         self.upstreams = Upstreams(max_open_sockets)
+        self.captures = Captures()
+        self.challenge = Challenge()
         self.listeners: dict[tuple[str, Port], Listening] = {}
         """By service name and port."""
         self.endpoints: frozenset[tuple[str, int]] = frozenset()
@@ -78,27 +83,37 @@ class Forwarder:
         service = listener.service
         try:
             header = read_header(data, listener.port is _NAT_T)
-            if flow is not None and header is not None and tracking.foreign_session(flow, header):
+            begins = header is not None and header.exchange == Exchange.IKE_SA_INIT
+            if header is not None and begins and not self.challenge.admits(listener, peer, header, data, now_s):
+                if self.captures.running:
+                    self.captures.turned_away(service, listener.port, from_raw(peer), data, "cookie-demanded")
+                return None
+            word = _ESP_WORD.unpack_from(data)[0] if header is None and len(data) >= ESP_HEADER_SIZE_BYTES else 0
+            if flow is not None and self._is_of_another(flow, header, word, now_s):
                 self.table.drop_flow(flow, RECOGNISED)
                 flow = None
             if flow is None:
-                flow = self._new_flow(listener, peer, header, data, now_s)
+                flow = self._new_flow(listener, peer, header, word, now_s)
             if header is not None:
-                session = tracking.ike_from_client(self.table, flow, header, len(data), now_s)
-                if header.exchange == Exchange.IKE_SA_INIT:
+                session = tracking.ike_from_client(self.table, flow, header, data, now_s)
+                invariants.request_passes(session, flow, header, len(data))
+                if begins:
                     tracking.keep_init(session, _message(listener.port, data))
-            elif not flow.settled:
-                tracking.tunnel_alive(self.table, flow, from_server=False)
+            else:
+                tracking.tunnel_alive(self.table, flow, word, now_s, from_server=False)
         except WireError as error:
-            service.drops[error.reason] += 1
+            self._turn_away(listener, peer, data, error.reason)
         except TableFull:
-            service.drops["table-full"] += 1
+            self._turn_away(listener, peer, data, "table-full")
             self._starvation.begins(service, "table-full")
         except Unsteerable as error:
-            service.drops[error.reason] += 1
+            self._turn_away(listener, peer, data, error.reason)
             self._starvation.begins(service, error.reason)
         else:
-            if flow.send is not None or self._try_to_open(flow):
+            opened = flow.send is not None or self._try_to_open(flow)
+            if self.captures.running and header is not None:
+                self.captures.passes(flow, data, inward=True, dropped="" if opened else "no-way-to-server")
+            if opened:
                 return flow
         return None
 
@@ -129,12 +144,14 @@ class Forwarder:
         listener = flow.listener
         if listener is None:
             return
-        if not flow.settled or not self.outbox.first_word:
+        if not flow.settled or self.outbox.first_word not in flow.esp_out:
             data = self.outbox.slot_view[:size]
             try:
                 self._observe_answer(flow, data, now_s)
             except WireError as error:
                 flow.service.drops[f"from-server-{error.reason}"] += 1
+                if self.captures.running:
+                    self.captures.passes(flow, data, inward=False, dropped=f"from-server-{error.reason}")
                 return
         listener.reply(flow, size, now_s)
 
@@ -144,18 +161,29 @@ class Forwarder:
         flow.peer = peer
         listener.flows[peer] = flow
 
-    def _new_flow(
-        self, listener: Listening, peer: bytes, header: IkeHeader | None, data: memoryview, now_s: float
-    ) -> Flow:
+    def _turn_away(self, listener: Listening, peer: bytes, data: memoryview, reason: str) -> None:
+        listener.service.drops[reason] += 1
+        if self.captures.running:
+            self.captures.turned_away(listener.service, listener.port, from_raw(peer), data, reason)
+
+    def _is_of_another(self, flow: Flow, header: IkeHeader | None, word: int, now_s: float) -> bool:
+        """Whether a client's datagram is better off on the flow of a session that it names."""
+        service = flow.service
+        if not service.config.port_following or (header is None and (not word or word in flow.esp_in)):
+            return False
+        known = steering.recognised(service, flow.client[0], header, spi_of(word))
+        return known is not None and known.server is not flow.server and tracking.yields(self.table, flow, now_s)
+
+    def _new_flow(self, listener: Listening, peer: bytes, header: IkeHeader | None, word: int, now_s: float) -> Flow:
         service = listener.service
-        if header is None and len(data) == len(KEEPALIVE):
+        if header is None and not word:
             raise Unsteerable("keepalive-without-flow")
         client = from_raw(peer)
         if not client[1] or client[:2] in self.endpoints or service.server_at(client):
             # Nobody to answer, or the answer would come back here as the next client's datagram.
             raise Unsteerable("impossible-source")
         taken = service.new_sessions
-        flow = steering.steer(self.table, service, listener.port, client, header, now_s)
+        flow = steering.steer(self.table, service, listener.port, client, header, spi_of(word), now_s)
         if service.starved and service.new_sessions > taken:
             self._starvation.ends(service)
         self.adopt(listener, peer, flow)
@@ -164,10 +192,13 @@ class Forwarder:
     def _observe_answer(self, flow: Flow, data: memoryview, now_s: float) -> None:
         header = read_header(data, flow.port is _NAT_T)
         if header is None:
-            tracking.tunnel_alive(self.table, flow, from_server=True)
+            word = _ESP_WORD.unpack_from(data)[0] if len(data) >= ESP_HEADER_SIZE_BYTES else 0
+            tracking.tunnel_alive(self.table, flow, word, now_s, from_server=True)
         else:
-            cookie = header.spi_r == 0 and _demands_cookie(_message(flow.port, data))
-            tracking.ike_from_server(self.table, flow, header, cookie=cookie, size_bytes=len(data), now_s=now_s)
+            if self.captures.running:
+                self.captures.passes(flow, data, inward=False)
+            tracking.ike_from_server(self.table, flow, header, data, now_s)
+            invariants.answer_passes(flow, header, data)
 
     def _try_to_open(self, flow: Flow) -> bool:
         try:
@@ -203,10 +234,3 @@ class Forwarder:
 
 def _message(port: Port, data: memoryview) -> bytes:
     return bytes(data[len(NON_ESP_MARKER) :] if port is _NAT_T else data)
-
-
-def _demands_cookie(message: bytes) -> bool:
-    try:
-        return parse_message(message).notify(NotifyType.COOKIE) is not None
-    except WireError:
-        return False

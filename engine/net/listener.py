@@ -9,6 +9,7 @@ from engine.net.forwarder import Forwarder
 from engine.net.outbox import Replies
 from engine.sessions.flow import Flow, Port
 from engine.sessions.service import Service
+from engine.wire.encapsulation import ESP_HEADER_SIZE_BYTES
 
 BATCHES_AT_ONCE = 4
 
@@ -25,7 +26,8 @@ class Listener:
         self._receiver = Receiver(forwarder.inbox)
         peer_bytes = raw_bytes(sock.family)
         self._places = [slice(at, at + peer_bytes) for at in range(0, SLOTS * NAME_BYTES, NAME_BYTES)]
-        self.reply = Replies(sock, forwarder.outbox).add
+        replies = Replies(sock, forwarder.outbox, service.drops)
+        self.reply, self.speak = replies.add, replies.speak
 
     def fileno(self) -> int:
         """The socket's file descriptor."""
@@ -58,7 +60,14 @@ class Listener:
             data = view[:size]
             flow = flow_of(peer)
             # The shortcut that carries the load: ESP of a flow whose sessions are all established.
-            if flow is not None and flow.settled and first_word and size >= 8 and flow.send is not None and not waiting:
+            if (
+                flow is not None
+                and flow.settled
+                and first_word in flow.esp_in
+                and size >= ESP_HEADER_SIZE_BYTES
+                and flow.send is not None
+                and not waiting
+            ):
                 try:
                     flow.send(data)
                 except OSError:

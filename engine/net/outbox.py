@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections import Counter
 
 from engine.net.batches import NAME_BYTES, SLOTS, Sender, Slots, raw_bytes
 from engine.net.errors import send_failure
@@ -52,8 +53,10 @@ class Outbox:
 class Replies:
     """The answers that leave through one listener's socket."""
 
-    def __init__(self, sock: socket.socket, outbox: Outbox) -> None:
+    def __init__(self, sock: socket.socket, outbox: Outbox, drops: Counter[str]) -> None:
+        """Answer through a listener's socket; `drops` counts what the kernel refuses, by reason."""
         self._outbox = outbox
+        self._drops = drops
         self._sender = Sender(sock.fileno(), sock.family, outbox.slots)
         self._sizes = self._sender.sizes
         self._peers = self._sender.peers
@@ -78,14 +81,30 @@ class Replies:
         if slot == SLOTS - 1:
             outbox.flush()
 
+    def speak(self, peer: bytes, message: bytes) -> None:
+        """Queue a message of the balancer's own for a client's raw address."""
+        outbox = self._outbox
+        if outbox.sender is not self:
+            outbox.hand_over(self)
+        slot, size = outbox.cursor, len(message)
+        start = slot * NAME_BYTES
+        outbox.slot_view[:size] = message
+        self._sizes[slot] = size
+        self._peers[start : start + self._peer_bytes] = peer[: self._peer_bytes]
+        outbox.flows[slot] = None
+        outbox.cursor = slot + 1
+        if slot == SLOTS - 1:
+            outbox.flush()
+
     def send(self, first: int, end: int) -> None:
         """Send the slots from `first` up to before `end`; what the kernel refuses is counted as dropped instead."""
         self._sender.send(first, end, self._refused)
 
     def _refused(self, slot: int, number: int) -> None:
         flow, size = self._outbox.flows[slot], self._sizes[slot]
-        assert flow is not None
-        flow.service.drops[f"reply-{send_failure(number)}"] += 1
+        self._drops[f"reply-{send_failure(number)}"] += 1
+        if flow is None:
+            return
         flow.packets_out -= 1
         flow.bytes_out -= size
         flow.server.packets_out -= 1

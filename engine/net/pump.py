@@ -95,7 +95,7 @@ class Pump:
                 note_refusal(flow, error)
                 continue
             # The shortcut that carries the load: ESP of a flow whose sessions are all established.
-            if flow.settled and size >= 8 and first_words[slot]:
+            if flow.settled and size >= 8 and first_words[slot] in flow.esp_out:
                 flow.listener.reply(flow, size, now_s)  # type: ignore[union-attr]  # so is its listener
             else:
                 forwarder.from_server(flow, size, now_s)
@@ -110,7 +110,7 @@ class Pump:
             except OSError as error:
                 note_refusal(flow, error)
                 return
-            if flow.settled and size >= 8 and outbox.first_word and flow.listener:
+            if flow.settled and size >= 8 and outbox.first_word in flow.esp_out and flow.listener:
                 flow.listener.reply(flow, size, now_s)
             else:
                 forwarder.from_server(flow, size, now_s)

@@ -45,6 +45,10 @@ class ReturnPath:
             raise
         self._endpoints = wanted
 
+    async def strangers(self) -> list[tuple[str, str]]:
+        """Who sent IKE past it lately: source and destination addresses."""
+        return [pair for family in self._catch_alls for pair in await transparent.strangers(family)]
+
     async def close(self) -> None:
         """Take sockets and plumbing away."""
         if self._catch_alls:

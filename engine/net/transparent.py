@@ -26,6 +26,9 @@ _NFT_WORDS = {
     AF_INET: ("real_servers_v4", "ip", "ipv4_addr", "127.0.0.1"),
     AF_INET6: ("real_servers_v6", "ip6", "ipv6_addr", "[::1]"),
 }
+_STRANGERS = {AF_INET: "strangers_v4", AF_INET6: "strangers_v6"}
+STRANGERS_KEPT = 1024
+STRANGERS_KEPT_S = 60
 
 
 class PlumbingError(Exception):
@@ -62,22 +65,49 @@ async def remove() -> None:
     await _try("nft", "delete", "table", "inet", NFT_TABLE)
 
 
+async def strangers(family: AddressFamily) -> list[tuple[str, str]]:
+    """Source and destination of IKE, or of real servers' other UDP, that passed by lately; none where nft fails."""
+    said = await _try("nft", "-j", "list", "set", "inet", NFT_TABLE, _STRANGERS[family])
+    found = []
+    for item in json.loads(said or "{}").get("nftables", []):
+        for element in item.get("set", {}).get("elem", []):
+            source, destination = element["elem"]["val"]["concat"]
+            found.append((source, destination))
+    return found
+
+
 def ruleset(endpoints: Iterable[Endpoint], catch_alls: Mapping[AddressFamily, int]) -> str:
-    """The nftables table: packets from real servers to addresses that are not this machine's."""
+    """The nftables table: packets from real servers to addresses that are not this machine's.
+
+    A real server that answers from another address or port cannot be told from other traffic that this machine routes:
+    that passes on, and the sets of strangers remember who sent it to whom.
+    """
     ordered = sorted(endpoints)
     blocks, rules = [], []
     for family, port in catch_alls.items():
         name, protocol, address_type, loopback = _NFT_WORDS[family]
-        inside = ", ".join(f"{a} . {p}" for a, p in ordered if (":" in a) == (family == AF_INET6))
-        if not inside:
+        own = [(address, port) for address, port in ordered if (":" in address) == (family == AF_INET6)]
+        if not own:
             continue
+        inside = ", ".join(f"{address} . {port}" for address, port in own)
+        addresses = ", ".join(sorted({address for address, _ in own}))
+        ports = ", ".join(str(port) for port in sorted({port for _, port in own}))
+        note = f"update @{_STRANGERS[family]} {{ {protocol} saddr . {protocol} daddr }}"
         blocks.append(f"""\
     set {name} {{
         type {address_type} . inet_service
         elements = {{ {inside} }}
+    }}
+    set {_STRANGERS[family]} {{
+        type {address_type} . {address_type}
+        flags dynamic, timeout
+        size {STRANGERS_KEPT}
+        timeout {STRANGERS_KEPT_S}s
     }}""")
         rules.append(f"""\
-        {protocol} saddr . udp sport @{name} tproxy {protocol} to {loopback}:{port} meta mark set {MARK} accept""")
+        {protocol} saddr . udp sport @{name} tproxy {protocol} to {loopback}:{port} meta mark set {MARK} accept
+        udp sport {{ {ports} }} {note}
+        {protocol} saddr {{ {addresses} }} {note}""")
     lines = "\n"
     return f"""\
 table inet {NFT_TABLE} {{}}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Hashable, Iterator
 from operator import attrgetter
 from typing import Any
 
-from engine.sessions.query import BadQuery, Filter, address_key, host_key, path, slices
+from engine.sessions.query import BadQuery, Filter, address_key, host_key, path, slices, vendor_of
 from engine.sessions.session import Session
 
 ORDERS_KEPT = 4
@@ -163,6 +163,7 @@ _KEYS: dict[str, SortKey] = {
     "service": lambda session: session.service.config.name,
     "phase": lambda session: session.phase.value,
     "path": path,
+    "vendor": vendor_of,
     "why": attrgetter("why"),
     "spi": lambda session: session.spis[-1][0] if session.spis else 0,
     "packets_in": _passed("packets_in"),

@@ -6,13 +6,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.sessions.query import PATHS, BadQuery, Filter, Test, any_of, make_test, none_of
-from engine.sessions.session import Phase
+from engine.sessions.query import PATHS, PHASES, UNTOLD, BadQuery, Filter, Test, any_of, make_test, none_of
 
 MAX_WORDS = 32
 """Each is looked at for every session."""
 
-_NAMING = ("server", "service", "phase", "client", "spi", "path", "why")
+_NAMING = ("server", "service", "phase", "client", "vendor", "error", "spi", "path", "why")
 _COMPARING = ("idle", "age", "in", "out")
 _FLAGS = ("pinned",)
 _BEGINNINGS = (
@@ -23,7 +22,9 @@ _BEGINNINGS = (
 _SPANS = ("60s", "5m", "1h")
 _SIZES = ("100k", "10M", "1G")
 _VALUES: dict[str, Sequence[str]] = {
-    "phase": tuple(phase for phase in Phase if phase is not Phase.CLOSED),
+    "phase": PHASES,
+    "vendor": ("windows", "strongswan", "cisco", "fortigate", "libreswan", UNTOLD),
+    "error": ("*", "no_proposal_chosen", "invalid_ke_payload", "invalid_ike_spi", "ike_auth"),
     "path": PATHS,
     "why": ("persistence", "scheduled", "following", "spi", "pinned"),
     "idle": _SPANS,

@@ -38,8 +38,8 @@ class ClientSide(Protocol):
 class Flow:
     """A 5-tuple: where it goes, what passed, and the sessions it carries.
 
-    Counters are kept here and on the real server by whoever forwards a datagram. `settled`: no
-    datagram but an IKE message needs a look, for this is a NAT-T flow without half-open sessions.
+    Counters are kept here and on the real server by whoever forwards a datagram. `settled`: no datagram
+    but an IKE message and ESP with a new SPI needs a look, for this is a proven NAT-T flow without half-open sessions.
     """
 
     __slots__ = (
@@ -47,6 +47,8 @@ class Flow:
         "bytes_out",
         "client",
         "created_s",
+        "esp_in",
+        "esp_out",
         "fast",
         "last_in_s",
         "last_out_s",
@@ -57,6 +59,7 @@ class Flow:
         "peer",
         "persistence",
         "port",
+        "proven",
         "receive",
         "send",
         "server",
@@ -65,6 +68,7 @@ class Flow:
         "settled",
         "source",
         "upstream",
+        "why",
     )
 
     def __init__(self, service: Service, port: Port, client: SocketAddress, server: RealServer, now_s: float) -> None:
@@ -76,6 +80,13 @@ class Flow:
         """Oldest first."""
         self.owner: Session | None = None
         """The session that its ESP is taken to belong to: the newest that was set up, else the newest."""
+        self.proven = False
+        """Whether the real server has shown that its client is there: anybody can send packets under any address."""
+        self.why = ""
+        """By what a known session's flow was recognised."""
+        self.esp_in: tuple[int, ...] = ()
+        """The first words of the ESP that came from the client, as the machine reads them; the latest few."""
+        self.esp_out: tuple[int, ...] = ()
         self.settled = False
         self.upstream: object | None = None
         """What stands for the client towards the real server."""
@@ -115,7 +126,7 @@ class Flow:
 
     def settle(self) -> None:
         """Work out again whether every datagram must be looked at, and which session owns the flow."""
-        settled = self.port is Port.NAT_T
+        settled = self.port is Port.NAT_T and self.proven
         owner = self.sessions[-1] if self.sessions else None
         for session in reversed(self.sessions):
             if session.half_open:
@@ -127,6 +138,8 @@ class Flow:
             if self.owner is not None:
                 self.owner.take_leave_of(self)
             self.owner = owner
+            # What passes from now on is the new owner's, its SPIs as well.
+            self.esp_in = self.esp_out = ()
 
 
 def format_address(address: SocketAddress) -> str:

@@ -12,10 +12,19 @@ from typing import TypeVar
 from engine.config.durations import parse_duration
 from engine.sessions.persistence import packed
 from engine.sessions.session import Phase, Session
+from engine.sessions.trouble import last_trouble
+from engine.wire.cleartext import read_vendor_ids
+from engine.wire.errors import WireError
+from engine.wire.vendors import vendor_name
 
 SLICE = 1_000
 PATHS = ("slow", "fast")
+PHASES = tuple(phase for phase in Phase if phase is not Phase.CLOSED)
+"""Those that a session in the table can be in."""
+UNTOLD = "-"
+"""How lists show that something is not known."""
 SPI_DIGITS = 16
+ESP_SPI_DIGITS = 8
 
 Test = Callable[[Session, float], bool]
 """Whether a session meets a condition at a time in seconds."""
@@ -76,6 +85,8 @@ def make_filter(
     client: str | None = None,
     spi: str | None = None,
     phase: str | None = None,
+    vendor: str | None = None,
+    error: str | None = None,
     idle_over_s: float | None = None,
 ) -> Filter:
     """A filter from what the operator typed.
@@ -83,7 +94,15 @@ def make_filter(
     Raises:
         BadQuery: the client is no address, the SPI not hexadecimal, or the phase unknown.
     """
-    named = {"service": service, "server": server, "client": client, "spi": spi, "phase": phase}
+    named = {
+        "service": service,
+        "server": server,
+        "client": client,
+        "spi": spi,
+        "phase": phase,
+        "vendor": vendor,
+        "error": error,
+    }
     tests = [make_test(key, value) for key, value in named.items() if value is not None]
     if idle_over_s is not None:
         tests.append(_compared(_idle_s, ">", idle_over_s))
@@ -102,13 +121,17 @@ def make_test(key: str, value: str) -> Test:
         case "server":
             return _named(key, value, lambda session: session.server.name)
         case "phase":
-            return _one_of(key, value, tuple(Phase), lambda session: session.phase)
+            return _in_phase(value)
         case "path":
             return _one_of(key, value, PATHS, path)
         case "client":
             return _among_addresses(parse_clients(value))
         case "spi":
             return _spi_begins(value)
+        case "vendor":
+            return _vendor_begins(value)
+        case "error":
+            return _error_has(value)
         case "why":
             return _why_has(value)
         case "idle>" | "idle<":
@@ -192,6 +215,16 @@ def path(session: Session) -> str:
     return "fast" if any(flow.fast for flow in session.flows) else "slow"
 
 
+def vendor_of(session: Session) -> str:
+    """The client's product as far as its vendor ids tell; empty: it sent none, or none that is known."""
+    if session.vendor is None:
+        try:
+            session.vendor = vendor_name(read_vendor_ids(session.init_message)) if session.init_message else ""
+        except WireError as error:
+            session.vendor = f"unreadable IKE_SA_INIT: {error}"
+    return session.vendor
+
+
 def is_pinned(session: Session) -> bool:
     """Whether the operator bound the session's client to the real server it is on."""
     pin = session.service.pin_of(session.host)
@@ -223,6 +256,33 @@ def _one_of(key: str, value: str, known: Sequence[str], value_of: Callable[[Sess
     return lambda session, now_s: value_of(session) == wanted
 
 
+def _in_phase(value: str) -> Test:
+    if value.lower() == Phase.CLOSED:
+        raise BadQuery("closed sessions are in no list: `ikeconsole events` tells how they ended")
+    return _one_of("phase", value, PHASES, lambda session: session.phase)
+
+
+def _vendor_begins(value: str) -> Test:
+    wanted = value.lower().removesuffix("*")
+    if not value:
+        raise BadQuery("write how the product's name begins, such as windows, or - for clients that do not tell")
+    if wanted == UNTOLD:
+        return lambda session, now_s: not vendor_of(session)
+    return lambda session, now_s: vendor_of(session).lower().startswith(wanted)
+
+
+def _error_has(value: str) -> Test:
+    wanted = value.lower().removesuffix("*")
+    if not value:
+        raise BadQuery("write a part of the error's name, such as no_proposal or auth, or * for any")
+
+    def test(session: Session, now_s: float) -> bool:
+        trouble = last_trouble(session, now_s)
+        return trouble is not None and wanted in trouble.name.lower()
+
+    return test
+
+
 def _among_addresses(network: IPv4Network | IPv6Network) -> Test:
     low, high = address_key(str(network[0])), address_key(str(network[-1]))
 
@@ -243,13 +303,21 @@ def _spi_begins(value: str) -> Test:
     digits = value.lower().removeprefix("0x").removesuffix("*")
     if not 1 <= len(digits) <= SPI_DIGITS or not all(digit in "0123456789abcdef" for digit in digits):
         raise BadQuery(f"an SPI begins with up to {SPI_DIGITS} hexadecimal digits, not {value!r}")
-    wanted, shift = int(digits, 16), 4 * (SPI_DIGITS - len(digits))
+    wanted, shift, esp_shift = int(digits, 16), 4 * (SPI_DIGITS - len(digits)), 4 * (ESP_SPI_DIGITS - len(digits))
 
     def begins(pair: tuple[int, int]) -> bool:
         spi_i, spi_r = pair
         return spi_i >> shift == wanted or (spi_r >> shift == wanted and spi_r > 0)
 
-    return lambda session, now_s: any(map(begins, session.spis))
+    def esp_begins(spi: int) -> bool:
+        return spi >> esp_shift == wanted
+
+    def test(session: Session, now_s: float) -> bool:
+        if any(map(begins, session.spis)):
+            return True
+        return esp_shift >= 0 and (any(map(esp_begins, session.esp_in)) or any(map(esp_begins, session.esp_out)))
+
+    return test
 
 
 def _why_has(value: str) -> Test:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 
 from engine.config.schema import RealServer as RealServerConfig
 from engine.health.history import ProbeHistory
 from engine.health.state import ServerHealth
 from engine.policy.eligibility import keeps_sessions
 from engine.sessions.flow import Port, SocketAddress
+from engine.sessions.handshakes import Handshakes
+
+GREETINGS_KEPT = 4
 
 
 class RealServer:
@@ -23,13 +26,17 @@ class RealServer:
         "ended_sessions",
         "established",
         "fast_flows",
+        "greetings",
         "half_open",
+        "handshakes",
         "health",
         "history",
         "new_sessions",
         "packets_in",
         "packets_out",
         "ports",
+        "retransmitted_in",
+        "retransmitted_out",
         "source_use",
     )
 
@@ -44,9 +51,15 @@ class RealServer:
         self.established = 0
         self.fast_flows = 0
         """Flows whose ESP the kernel forwards."""
+        self.greetings: deque[tuple[bytes, bytes]] = deque(maxlen=GREETINGS_KEPT)
+        """The latest IKE_SA_INIT requests and the answers that accepted them: who both are stands there in clear."""
         self.half_open = 0
         self.new_sessions = 0
         self.ended_sessions = 0
+        self.handshakes = Handshakes()
+        self.retransmitted_in = 0
+        """IKE messages that clients sent again; `out`: that it did."""
+        self.retransmitted_out = 0
         self.packets_in = 0
         self.bytes_in = 0
         self.packets_out = 0

@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING
 from engine.config.schema import Service as ServiceConfig
 from engine.config.schema import Source
 from engine.policy.schedulers import Scheduler
+from engine.sessions.claims import Claims
 from engine.sessions.flow import Flow, Port, SocketAddress
+from engine.sessions.invariants import Violations
+from engine.sessions.newcomers import Newcomers
 from engine.sessions.persistence import PersistenceRecord, PersistenceTable, client_network
 from engine.sessions.real_server import RealServer
+from engine.sessions.unannounced import Unannounced
+from engine.wire.header import IkeHeader
 
 if TYPE_CHECKING:
     from engine.sessions.session import Session
@@ -33,9 +38,15 @@ class Service:
         self.scheduler = scheduler
         self.persistence = PersistenceTable(max_records)
         self.flows: dict[Port, dict[SocketAddress, Flow]] = {Port.IKE: {}, Port.NAT_T: {}}
-        self.by_spi: dict[int, Session] = {}
+        self.by_spi = Claims()
+        """Sessions by their initiator SPIs; the responder's tells apart those that share one."""
+        self.by_esp = Claims()
+        """Sessions by the SPIs of their ESP towards real servers."""
         self.by_host: dict[str, list[Session]] = {}
         self.drops: Counter[str] = Counter()
+        self.newcomers = Newcomers()
+        self.unannounced = Unannounced()
+        self.violations = Violations()
         self.new_sessions = 0
         self.ended_sessions = 0
         self.ended_packets_in = 0
@@ -60,6 +71,32 @@ class Service:
         if not self.persistence.pins:
             return None
         return self.persistence.pin_of(client_network(host, self.config.persistence_prefix))
+
+    def named_by(self, header: IkeHeader, host: str) -> Session | None:
+        """The session that the SPIs of an IKE message from a client address name.
+
+        Before the responder has an SPI anybody may choose the same as somebody else, or repeat what was sent: such a
+        message belongs to an IKE SA that is being set up from the same address, or to none that is known.
+        """
+        claimants = self.by_spi.all(header.spi_i)
+        if not header.spi_r:
+            return next((session for session in claimants if session.half_open and session.host == host), None)
+        pair = header.spi_i, header.spi_r
+        return next((session for session in claimants if pair in session.spis), None)
+
+    def begun_with(self, spi_i: int) -> Session | None:
+        """The session with an initiator SPI that waits for the responder's, if there is one."""
+        return next((session for session in self.by_spi.all(spi_i) if (spi_i, 0) in session.spis), None)
+
+    def tunnel_of(self, esp_spi: int) -> Session | None:
+        """The session that has an ESP SPI; None: nobody, or sessions of several real servers.
+
+        Each real server chooses on its own: two may choose the same.
+        """
+        sessions = self.by_esp.all(esp_spi)
+        if not sessions or any(session.server is not sessions[0].server for session in sessions):
+            return None
+        return sessions[-1]
 
     def keep_counters_of(self, server: RealServer) -> None:
         """Carry over what passed through a real server that is no longer configured: totals never go back."""

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from engine.sessions.flow import Flow
+    from engine.sessions.flow import Flow, SocketAddress
     from engine.sessions.real_server import RealServer
     from engine.sessions.service import Service
+    from engine.sessions.trouble import Complaint
 
 MESSAGES_KEPT = 12
 SPI_PAIRS_KEPT = 4
@@ -45,33 +46,48 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     message_id: int
     response: bool
     size_bytes: int
+    repeated: bool
+    """It was seen before, and sent again for lack of an answer or because its answer was."""
 
 
 class Session:
     """An IKE SA: its SPIs, its flows, its real server, its phase."""
 
     __slots__ = (
+        "answered",
+        "auth_answered_s",
         "auth_response_bytes",
+        "checksums",
+        "complaint",
         "created_s",
+        "decided",
         "deleted_s",
         "ended_bytes_in",
         "ended_bytes_out",
         "ended_packets_in",
         "ended_packets_out",
+        "esp_in",
+        "esp_out",
         "flows",
         "half_open",
         "host",
         "host_key",
         "init_message",
+        "init_s",
         "last_seen_s",
         "messages",
         "number",
         "phase",
+        "place",
         "rekeyed_s",
+        "retransmitted_in",
+        "retransmitted_out",
         "server",
+        "server_fragments",
         "service",
         "source_address",
         "spis",
+        "vendor",
         "was_established",
         "why",
     )
@@ -83,14 +99,33 @@ class Session:
         self.host = host
         self.host_key = ""
         """Its place among addresses, worked out by whoever needs it first: see `engine.sessions.query.host_key`."""
+        self.decided = why
+        """Why this real server."""
         self.why = why
+        """The same, and how its client was recognised if it goes on from elsewhere."""
         self.phase = Phase.INIT
         self.half_open = True
         """Whether the IKE SA is still being set up, which follows from the phase; asked for with every message."""
         self.was_established = False
         self.init_message = b""
         """The client's latest IKE_SA_INIT request: its vendor, proposals and notifies stand there in clear."""
+        self.vendor: str | None = None
+        """What that says of the client's product, once somebody has asked: see `engine.sessions.query.vendor_of`."""
+        self.init_s: float | None = None
+        """When the client's first IKE_SA_INIT passed; None: none was seen."""
+        self.auth_answered_s: float | None = None
+        """When the real server's latest IKE_AUTH answer passed while the IKE SA was being set up."""
+        self.server_fragments = False
+        """Whether the real server agreed to IKE fragmentation (RFC 7383)."""
         self.spis: list[tuple[int, int]] = []
+        self.esp_in: tuple[int, ...] = ()
+        """SPIs of its ESP towards the real server, which chose them; the latest few, the newest first."""
+        self.esp_out: tuple[int, ...] = ()
+        """SPIs of its ESP towards the client."""
+        self.answered: tuple[int, int, int] | None = None
+        """Both SPIs and message id of the latest request that the real server answered encrypted."""
+        self.place: SocketAddress | None = None
+        """Where on the NAT-T port the real server last showed its client to be."""
         self.flows: list[Flow] = []
         self.created_s = now_s
         self.last_seen_s = now_s
@@ -103,6 +138,12 @@ class Session:
         """The address that stands for the client towards the real server (snat)."""
         self.messages: list[Message] = []
         """The latest, oldest first."""
+        self.checksums = b""
+        """Of the latest messages, four bytes each: what comes again is a retransmission."""
+        self.retransmitted_in = 0
+        self.retransmitted_out = 0
+        self.complaint: Complaint | None = None
+        """The latest error that a peer told the other in the clear."""
         self.ended_packets_in = 0
         self.ended_bytes_in = 0
         self.ended_packets_out = 0
@@ -122,6 +163,13 @@ class Session:
     def authenticated(self) -> bool:
         """Whether the real server had the last word in IKE_AUTH, and it was no refusal."""
         return self.auth_accepted and not self.messages[-1].inward
+
+    @property
+    def handshake_s(self) -> float | None:
+        """From the client's first IKE_SA_INIT to the real server's last IKE_AUTH answer; None: not seen or not over."""
+        if not self.was_established or self.init_s is None or self.auth_answered_s is None:
+            return None
+        return self.auth_answered_s - self.init_s
 
     @property
     def quiet_since_deletion(self) -> bool:

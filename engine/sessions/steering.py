@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import msgspec
 
-from engine.config.schema import SchedulerKind
+from engine.config.schema import PersistenceKind, SchedulerKind
 from engine.policy.candidate import Candidate
 from engine.policy.eligibility import Ineligible, Standing, why_ineligible
 from engine.policy.slowstart import effective_weight
+from engine.sessions import invariants
 from engine.sessions.flow import Flow, Port, SocketAddress
+from engine.sessions.newcomers import source_of
 from engine.sessions.persistence import client_network, packed
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
-from engine.sessions.session import Session
+from engine.sessions.session import Phase, Session
 from engine.sessions.table import SessionTable, TableFull
-from engine.wire.header import Exchange, IkeHeader
+from engine.wire.encapsulation import NON_ESP_MARKER, Kind, esp_spi
+from engine.wire.header import Exchange, IkeHeader, parse_header
 
 CLIENT_IKE_PORT = 500
 CLIENT_NAT_T_PORT = 4500
@@ -42,31 +45,57 @@ def steer(
     port: Port,
     client: SocketAddress,
     header: IkeHeader | None,
+    spi: int,
     now_s: float,
 ) -> Flow:
-    """Begin a flow for the first datagram of a 5-tuple; `header` is None for ESP.
+    """Begin a flow for the first datagram of a 5-tuple: ESP with its SPI, or IKE with its header.
 
-    The order: the session that the SPI names; then port following; then persistence; then the scheduler.
+    The order: the session that the SPIs name; then port following; then persistence; then the scheduler.
 
     Raises:
         Unsteerable: no real server can take it, or the table is full.
     """
     following = service.config.port_following
-    if header is not None and following and (known := service.by_spi.get(header.spi_i)):
-        return table.add_flow(known, port, client, now_s)
     host = client[0]
+    if following and (known := recognised(service, host, header, spi)):
+        named = f"known ESP SPI {spi:08x}" if header is None else f"known SPI {header.spi_i >> 32:08x}…"
+        return table.add_flow(known, port, client, now_s, named)
     begins = header is not None and header.exchange == Exchange.IKE_SA_INIT
     if header is not None and begins and header.response:
         raise Unsteerable("stray-response")
+    if not begins and following and (sleeper := _asleep_at(service, client)):
+        return table.add_flow(sleeper, port, client, now_s, "known address and port")
+    if not begins and not service.unannounced.admit(source_of(host), now_s, known=host in service.by_host):
+        raise Unsteerable("unknown-spi-limit")
     followed = _followed(service, port, client, begins) if following else None
     decision = Decision(followed, "port following") if followed is not None else decide(service, host, now_s)
     try:
         session = table.open(service, decision.server, host, decision.why, now_s)
     except TableFull:
         raise Unsteerable("table-full") from None
-    if header is not None:
-        table.bind_spis(session, header.spi_i, header.spi_r)
+    invariants.session_begins(session, port, header)
+    if header is not None and not header.spi_r:
+        table.bind_spis(session, header.spi_i, 0)
     return table.add_flow(session, port, client, now_s)
+
+
+def recognised(service: Service, host: str, header: IkeHeader | None, spi: int) -> Session | None:
+    """The session that a datagram from a client address names by its SPIs, whatever flow it comes on."""
+    if header is None:
+        return service.tunnel_of(spi)
+    return service.named_by(header, host) or (service.begun_with(header.spi_i) if header.spi_r else None)
+
+
+def recognised_by_answer(
+    service: Service, server: RealServer, host: str, kind: Kind, port: Port, data: memoryview
+) -> Session | None:
+    """The session that a real server's datagram to a client address belongs to by its SPIs; raises WireError."""
+    if kind is Kind.IKE:
+        known = service.named_by(parse_header(data, len(NON_ESP_MARKER) if port is Port.NAT_T else 0), host)
+        return known if known is not None and known.server is server else None
+    spi = esp_spi(data)
+    own = (session for session in service.by_host.get(host, ()) if session.server is server)
+    return next((session for session in own if spi in session.esp_out), None)
 
 
 def decide(service: Service, host: str, now_s: float, *, preview: bool = False) -> Decision:
@@ -86,9 +115,8 @@ def decide(service: Service, host: str, now_s: float, *, preview: bool = False) 
     if reason is None:
         return Decision(record.server, f"{'pinned' if record.pinned else 'persistence'} {network}")
     decision = schedule(service, host, now_s, preview=preview)
-    if record.pinned:
-        return Decision(decision.server, f"{decision.why}; pinned to {record.server.name}: {reason}")
-    return decision
+    remembered = "pinned to" if record.pinned else "its record names"
+    return Decision(decision.server, f"{decision.why}; {remembered} {record.server.name}: {reason}")
 
 
 def schedule(service: Service, host: str, now_s: float, *, preview: bool = False) -> Decision:
@@ -149,7 +177,7 @@ def candidate(service: Service, server: RealServer, now_s: float) -> Candidate:
 
 
 def latest_session(service: Service, host: str, but: Session | None = None) -> Session | None:
-    """The session of a client address that was opened last and still has a real server; never the one excepted."""
+    """The session that came to a client address last and still has a real server; never the one excepted."""
     return next(
         (
             session
@@ -160,6 +188,28 @@ def latest_session(service: Service, host: str, but: Session | None = None) -> S
     )
 
 
+def _asleep_at(service: Service, client: SocketAddress) -> Session | None:
+    """The session whose client was last at an address and port, if it has fallen silent meanwhile."""
+    own = reversed(service.by_host.get(client[0], ()))
+    return next((session for session in own if session.phase is Phase.IDLE and session.place == client), None)
+
+
+def server_of_address(service: Service, host: str, but: Session | None = None) -> RealServer | None:
+    """The real server that what is unknown of a client address goes to; never for the sake of the session excepted.
+
+    With persistence by IKE SA the address may be that of many clients on many servers: one of them says nothing of
+    another, unless they agree.
+    """
+    latest = latest_session(service, host, but)
+    if latest is None:
+        return None
+    if service.config.persistence is PersistenceKind.IKE_SPI:
+        others = (session for session in service.by_host[host] if session is not but)
+        if any(session.server is not latest.server for session in others):
+            return None
+    return latest.server
+
+
 def _followed(service: Service, port: Port, client: SocketAddress, begins: bool) -> RealServer | None:
     """The real server that a client's other traffic goes to.
 
@@ -167,8 +217,7 @@ def _followed(service: Service, port: Port, client: SocketAddress, begins: bool)
     a client moves on to its port 4500, and if that flow is there already it stays where it is.
     """
     if not begins:
-        sibling = latest_session(service, client[0])
-        return sibling.server if sibling else None
+        return server_of_address(service, client[0])
     if port is Port.IKE and client[1] == CLIENT_IKE_PORT:
         flow = service.flows[Port.NAT_T].get((client[0], CLIENT_NAT_T_PORT, *client[2:]))
         if flow is not None and _stays(service, flow.server) and not flow.sessions[-1].anonymous:

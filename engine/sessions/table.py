@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from itertools import count, islice
+from math import inf
 from typing import Protocol
 
 from engine.config.schema import PersistenceKind
+from engine.sessions import invariants
 from engine.sessions.endings import CROWDED, EVICTED, how_it_ended
 from engine.sessions.expiry import ExpiryQueue
 from engine.sessions.fast_path import FastPath, NoFastPath
-from engine.sessions.flow import Flow, Port, SocketAddress
+from engine.sessions.flow import Flow, Port, SocketAddress, format_address
 from engine.sessions.persistence import PersistenceRecord, client_network
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
@@ -36,8 +38,8 @@ class Witness(Protocol):
         """A session was set up, for the first time."""
         ...
 
-    def moved(self, session: Session, before: Flow) -> None:
-        """The client of an established session goes on from elsewhere; it used this flow before."""
+    def moved(self, session: Session, before: SocketAddress) -> None:
+        """The client of an established session goes on from elsewhere; it was here before."""
         ...
 
     def ended(self, session: Session, reason: str) -> None:
@@ -94,19 +96,19 @@ class SessionTable:
             self._evict(next(iter(others.values())), EVICTED)
         return session
 
-    def add_flow(self, session: Session, port: Port, client: SocketAddress, now_s: float) -> Flow:
-        """Begin a flow of a session; its longest unused one gives way when it has very many."""
+    def add_flow(self, session: Session, port: Port, client: SocketAddress, now_s: float, why: str = "") -> Flow:
+        """Begin a flow of a session; `why`, of one that is known, is by what it was recognised."""
         service = session.service
-        if len(session.flows) >= FLOWS_PER_SESSION:
-            self.drop_flow(min(session.flows, key=lambda flow: flow.last_seen_s))
+        if session.phase is Phase.IDLE:
+            invariants.session_wakes(session, client, now_s)
         flow = Flow(service, port, client, session.server, now_s)
+        flow.why = why
         service.flows[port][client] = flow
         self.flow_count += 1
         self.attach(session, flow)
-        if service.config.persistence is PersistenceKind.SOURCE_ADDRESS:
-            flow.persistence = self.remember(service, client[0], session.server, now_s)
-            service.persistence.take(flow.persistence)
-        self._expiry.push(now_s + flow.idle_timeout_s, flow, self._check_flow)
+        if client[0] == session.host:
+            self._keep_record(session, flow, now_s)
+        self._expiry.push(min(now_s + flow.idle_timeout_s, self._proof_due_s(flow)), flow, self._check_flow)
         return flow
 
     def attach(self, session: Session, flow: Flow) -> None:
@@ -114,14 +116,10 @@ class SessionTable:
 
         Of very many half-open ones the first gives way: anybody can begin them, and each slows every later message.
         """
-        before = None if session.half_open else _latest_nat_t(session, flow)
+        if len(session.flows) >= FLOWS_PER_SESSION:
+            self._part_with_a_flow(session)
         flow.sessions.append(session)
         session.flows.append(flow)
-        if session.phase is Phase.IDLE:
-            self.set_phase(session, Phase.ESTABLISHED)
-        elif before is not None:
-            self.set_phase(session, Phase.MOVED)
-            self._witness.moved(session, before)
         self._settle(flow)
         if flow.source is not None and flow.service.is_snat and not session.source_address:
             self.use_source(session, flow.source[0])
@@ -130,17 +128,41 @@ class SessionTable:
             if len(half_open) > HALF_OPEN_PER_FLOW:
                 self._evict(half_open[0], CROWDED)
 
+    def prove(self, session: Session, flow: Flow, now_s: float) -> None:
+        """The real server has shown that a session's client is at the end of a flow: only now it counts as there."""
+        if session.place is flow.client and flow.proven and session.phase is not Phase.IDLE:
+            return
+        if not flow.proven:
+            flow.proven = True
+            self._settle(flow)
+        if session.phase is Phase.IDLE:
+            self.set_phase(session, Phase.ESTABLISHED)
+        if flow.client[0] != session.host:
+            self._change_host(session, flow.client[0])
+        self._keep_record(session, flow, now_s)
+        if flow.port is Port.IKE:
+            return
+        before, session.place = session.place, flow.client
+        if before is not None and before != flow.client and not session.half_open:
+            known = flow.why or "known SPI"
+            session.why = f"{known}: moved here from {format_address(before)}; at first {session.decided}"
+            self.set_phase(session, Phase.MOVED)
+            self._witness.moved(session, before)
+
     def bind_spis(self, session: Session, spi_i: int, spi_r: int) -> None:
         """Make a session known by an SPI pair; the responder's SPI may come later."""
-        for position, (known_i, known_r) in enumerate(session.spis):
-            if known_i == spi_i:
-                if spi_r and not known_r:
-                    session.spis[position] = (spi_i, spi_r)
-                return
-        if len(session.spis) >= SPI_PAIRS_KEPT:
-            self._unbind(session, session.spis.pop(0)[0])
-        session.spis.append((spi_i, spi_r))
-        session.service.by_spi[spi_i] = session
+        spis = session.spis
+        if (spi_i, spi_r) in spis:
+            return
+        if (spi_i, 0) in spis:
+            spis[spis.index((spi_i, 0))] = (spi_i, spi_r)
+            return
+        if len(spis) >= SPI_PAIRS_KEPT:
+            forgotten, _ = spis.pop(0)
+            if all(known_i != forgotten for known_i, _ in spis):
+                session.service.by_spi.release(forgotten, session)
+        spis.append((spi_i, spi_r))
+        session.service.by_spi.claim(spi_i, session)
 
     def set_phase(self, session: Session, phase: Phase) -> None:
         """Move a session to a phase; loads and the close look at its flows follow."""
@@ -151,6 +173,8 @@ class SessionTable:
             self.half_open.move_to_end(session.number)
             return
         self._count(session, -1)
+        if session.half_open:
+            session.service.newcomers.leave(session.number)
         session.phase = phase
         session.half_open = phase in HALF_OPEN
         self._count(session, +1)
@@ -164,6 +188,8 @@ class SessionTable:
             self._settle(flow)
         if phase is Phase.ESTABLISHED and not session.was_established:
             session.was_established = True
+            if (took_s := session.handshake_s) is not None:
+                session.server.handshakes.add(took_s)
             self._witness.established(session)
 
     def remember(self, service: Service, host: str, server: RealServer, now_s: float) -> PersistenceRecord:
@@ -184,6 +210,8 @@ class SessionTable:
         if session.phase is Phase.CLOSED:
             return
         self._witness.ended(session, reason or how_it_ended(session))
+        if session.half_open:
+            invariants.session_fails(session)
         self.ended += 1
         self._latest_ended.append(session.number)
         self.set_phase(session, Phase.CLOSED)
@@ -191,11 +219,10 @@ class SessionTable:
         session.server.ended_sessions += 1
         del self.sessions[session.number]
         for spi_i, _ in session.spis:
-            self._unbind(session, spi_i)
-        siblings = session.service.by_host[session.host]
-        siblings.remove(session)
-        if not siblings:
-            del session.service.by_host[session.host]
+            session.service.by_spi.release(spi_i, session)
+        for spi in session.esp_in:
+            session.service.by_esp.release(spi, session)
+        self._leave_host(session)
         self._release_source(session)
         for flow in session.flows:
             flow.sessions.remove(session)
@@ -261,11 +288,55 @@ class SessionTable:
         if not flow.sessions:
             return None
         self._fast_path.refresh(flow, now_s)
-        due_s = flow.last_seen_s + flow.idle_timeout_s
+        due_s = min(flow.last_seen_s + flow.idle_timeout_s, self._proof_due_s(flow))
         if due_s > now_s:
             return due_s
         self.drop_flow(flow)
         return None
+
+    def _proof_due_s(self, flow: Flow) -> float:
+        """When a known session's client must have been shown to be there, for the flow to stay."""
+        if flow.proven or flow.port is Port.IKE or any(session.half_open for session in flow.sessions):
+            return inf
+        return flow.created_s + flow.service.config.timeouts.half_open_s
+
+    def _part_with_a_flow(self, session: Session) -> None:
+        """Make a session of very many flows leave one: rather than any other one that its server never answered on."""
+        self.refresh(session, session.last_seen_s)
+        flow = min(session.flows, key=lambda flow: (flow.proven, flow.last_out_s > 0, flow.last_seen_s))
+        if flow.sessions == [session]:
+            self.drop_flow(flow)
+        else:
+            session.flows.remove(flow)
+            flow.sessions.remove(session)
+            self._settle(flow)
+
+    def _keep_record(self, session: Session, flow: Flow, now_s: float) -> None:
+        """Have a flow keep its client's persistence record alive, or make one.
+
+        A session that was set up elsewhere does not change where others of its new address go.
+        """
+        service = session.service
+        if flow.persistence is not None or service.config.persistence is not PersistenceKind.SOURCE_ADDRESS:
+            return
+        if not session.half_open:
+            network = client_network(flow.client[0], service.config.persistence_prefix)
+            record = service.persistence.get(network, service.config.persistence_timeout_s, now_s)
+            if record is not None and record.flows and record.server is not session.server:
+                return
+        flow.persistence = self.remember(service, flow.client[0], session.server, now_s)
+        service.persistence.take(flow.persistence)
+
+    def _change_host(self, session: Session, host: str) -> None:
+        self._leave_host(session)
+        session.host, session.host_key = host, ""
+        session.service.by_host.setdefault(host, []).append(session)
+
+    def _leave_host(self, session: Session) -> None:
+        siblings = session.service.by_host[session.host]
+        siblings.remove(session)
+        if not siblings:
+            del session.service.by_host[session.host]
 
     def _check_session(self, session: Session, now_s: float) -> float | None:
         timeouts = session.service.config.timeouts
@@ -276,7 +347,7 @@ class SessionTable:
             # Quiet after an IKE_AUTH answer that has room for an AUTH payload: a tunnel without traffic yet. A peer
             # that goes on with IKE_AUTH after all (EAP with a person at it) puts the session back.
             authenticated = session.authenticated
-            since_s = session.last_seen_s if authenticated else session.last_activity_s()
+            since_s = session.last_seen_s if authenticated else _last_sign_s(session)
             due_s = since_s + (AUTH_QUIET_S if authenticated else timeouts.half_open_s)
             if due_s > now_s:
                 return due_s
@@ -314,10 +385,6 @@ class SessionTable:
             case Phase.ESTABLISHED | Phase.MOVED:
                 session.server.established += step
 
-    def _unbind(self, session: Session, spi_i: int) -> None:
-        if session.service.by_spi.get(spi_i) is session:
-            del session.service.by_spi[spi_i]
-
     def _release_source(self, session: Session) -> None:
         if session.source_address:
             use = session.server.source_use
@@ -327,6 +394,9 @@ class SessionTable:
             session.source_address = ""
 
 
-def _latest_nat_t(session: Session, beside: Flow) -> Flow | None:
-    """The NAT-T flow that an established session used before another one."""
-    return next((flow for flow in reversed(session.flows) if flow.port is beside.port is Port.NAT_T), None)
+def _last_sign_s(session: Session) -> float:
+    """When a half-open session was last heard of: what comes on a flow that it is only said to have is no sign."""
+    if session.anonymous:
+        return session.last_activity_s()
+    own = (flow.last_seen_s for flow in session.flows if flow.proven and flow.owner is session)
+    return max(session.last_seen_s, max(own, default=0.0))

@@ -2,97 +2,157 @@
 
 from __future__ import annotations
 
+from engine.sessions import esp
 from engine.sessions.endings import RECOGNISED
-from engine.sessions.flow import Flow
-from engine.sessions.session import MESSAGES_KEPT, Message, Phase, Session
-from engine.sessions.table import AUTH_QUIET_S, DELETED_QUIET_S, SessionTable
+from engine.sessions.flow import Flow, Port
+from engine.sessions.noting import note
+from engine.sessions.session import SPI_PAIRS_KEPT, Phase, Session
+from engine.sessions.table import AUTH_QUIET_S, SessionTable
+from engine.wire.encapsulation import NON_ESP_MARKER
 from engine.wire.header import Exchange, IkeHeader
 from engine.wire.payloads import PayloadType
 
 INIT_BYTES_KEPT = 2048
-REKEYED_SA_DELETED_S = 3.0
-"""Whoever rekeyed an IKE SA deletes the old one within this time: the session goes on under new SPIs."""
+SAME_FLOW = "same flow"
+"""Why a session is on its real server that began on the flow of another one."""
 
 # To look up an enumeration's member by name costs as much as all else on a line that compares with it.
 _INIT, _AUTH = Exchange.IKE_SA_INIT, Exchange.IKE_AUTH
 _CREATE_CHILD, _INFORMATIONAL = Exchange.CREATE_CHILD_SA, Exchange.INFORMATIONAL
+_BEGINNING = frozenset({Exchange.IKE_SA_INIT, Exchange.IKE_SESSION_RESUME})
 _SETTING_UP = frozenset({Exchange.IKE_AUTH, Exchange.IKE_INTERMEDIATE})
 _ENCRYPTED = frozenset({PayloadType.SK, PayloadType.SKF})
 
 
-def ike_from_client(table: SessionTable, flow: Flow, header: IkeHeader, size_bytes: int, now_s: float) -> Session:
-    """Take note of an IKE message on its way to the real server; returns its session.
+def ike_from_client(table: SessionTable, flow: Flow, header: IkeHeader, data: memoryview, now_s: float) -> Session:
+    """Take note of an IKE message on its way to the real server, `data` being the datagram; returns its session.
 
     Raises:
         TableFull: it begins an IKE SA for which there is no room.
     """
-    session = flow.service.by_spi.get(header.spi_i)
+    session = _named(flow, header)
     if session is None:
-        if header.exchange == _INIT and not header.response:
-            session = table.open(flow.service, flow.server, flow.client[0], "same flow", now_s, flow)
-            table.bind_spis(session, header.spi_i, header.spi_r)
+        if header.exchange in _BEGINNING and not header.response:
+            session = table.open(flow.service, flow.server, flow.client[0], SAME_FLOW, now_s, flow)
+            table.bind_spis(session, header.spi_i, 0)
             table.close_deleted(session, now_s)
         else:
             # Bound when the real server answers: anybody can make up SPIs, and new ones push known ones out.
             session = _rekeyed(flow)
-    elif flow not in session.flows and session.server is flow.server:
-        _recognise(table, flow, session)
-    if _authenticates(session, header):
+    elif session.server is not flow.server:
+        if not flow.service.config.port_following:
+            session = _rekeyed(flow)
+    elif flow not in session.flows and not flow.proven:
+        recognise(table, flow, session)
+    if _authenticates(flow, session, header):
         table.set_phase(session, Phase.AUTH)
-    _note(table, session, header, True, size_bytes, now_s)
+    note(table, session, flow.port, header, data, now_s, inward=True)
     return session
 
 
-def ike_from_server(
-    table: SessionTable, flow: Flow, header: IkeHeader, *, cookie: bool, size_bytes: int, now_s: float
-) -> None:
-    """Take note of an IKE message on its way to the client; `cookie`: it demands a cookie.
+def ike_from_server(table: SessionTable, flow: Flow, header: IkeHeader, data: memoryview, now_s: float) -> None:
+    """Take note of an IKE message on its way to the client, `data` being the datagram.
 
     Only an encrypted message proves that the real server has the IKE SA: "no such SPI" is said in the clear.
     """
-    session = flow.service.by_spi.get(header.spi_i) or _rekeyed(flow)
+    known = _named(flow, header)
+    session = known if known is not None and known.server is flow.server else _rekeyed(flow)
     encrypted = header.next_payload in _ENCRYPTED
     exchange = header.exchange
-    if encrypted or exchange == _INIT:
-        table.bind_spis(session, header.spi_i, header.spi_r)
-    _note(table, session, header, False, size_bytes, now_s)
+    news = encrypted and _is_news(session, header)
+    if session is known or known is None:
+        # In the clear anybody can have an answer come: that pushes out no SPIs.
+        begun = exchange in _BEGINNING and session.half_open and len(session.spis) < SPI_PAIRS_KEPT
+        if encrypted or begun:
+            table.bind_spis(session, header.spi_i, header.spi_r)
+    if news and flow not in session.flows:
+        recognise(table, flow, session)
+    demands_cookie = note(table, session, flow.port, header, data, now_s, inward=False)
     if exchange == _AUTH:
         if header.response:
             # The last of several fragments may be tiny.
             others_bytes = session.auth_response_bytes if header.next_payload == PayloadType.SKF else 0
-            session.auth_response_bytes = max(size_bytes, others_bytes)
+            session.auth_response_bytes = max(len(data), others_bytes)
             table.look_again(session, now_s + AUTH_QUIET_S)
     elif exchange == _INIT:
-        if cookie and session.phase is Phase.INIT:
+        if demands_cookie and session.phase is Phase.INIT:
             table.set_phase(session, Phase.COOKIE)
+        elif header.next_payload == PayloadType.SA:
+            _keep_greeting(session, flow, data)
     elif exchange in (_CREATE_CHILD, _INFORMATIONAL) and encrypted and session.half_open:
         table.set_phase(session, Phase.ESTABLISHED)
+    if news:
+        table.prove(session, flow, now_s)
 
 
 def keep_init(session: Session, message: bytes) -> None:
     """Keep the latest IKE_SA_INIT request: what it says of the client is read only when somebody looks."""
+    if session.half_open:
+        session.service.newcomers.enter(session.number, session.host)
     if len(message) <= INIT_BYTES_KEPT:
         session.init_message = message
+        session.vendor = None
 
 
-def tunnel_alive(table: SessionTable, flow: Flow, *, from_server: bool) -> None:
-    """Take note of ESP or a keepalive on a flow that is not settled.
+def _keep_greeting(session: Session, flow: Flow, answer: memoryview) -> None:
+    """Keep an IKE_SA_INIT that a real server accepted: what it says of the server is read only when somebody looks."""
+    if session.init_message and len(answer) <= INIT_BYTES_KEPT:
+        message = bytes(answer[len(NON_ESP_MARKER) :] if flow.port is Port.NAT_T else answer)
+        flow.server.greetings.append((session.init_message, message))
+
+
+def tunnel_alive(table: SessionTable, flow: Flow, word: int, now_s: float, *, from_server: bool) -> None:
+    """Take note of a keepalive, or of ESP by its first word, that is not yet known on a flow.
 
     Either follows a finished IKE_AUTH only. Where no IKE message was ever seen, as after a restart, only the real
     server's word counts: anybody can send an ESP packet.
     """
-    session = flow.sessions[-1]
-    finished = from_server if session.anonymous else session.auth_accepted
-    if session.half_open and finished:
-        table.set_phase(session, Phase.ESTABLISHED)
+    if not flow.settled:
+        session = flow.sessions[-1]
+        if from_server and not flow.proven and flow.owner is not None:
+            table.prove(flow.owner, flow, now_s)
+        finished = from_server if session.anonymous else session.auth_accepted
+        if session.half_open and finished:
+            table.set_phase(session, Phase.ESTABLISHED)
+    if from_server and word and word not in flow.esp_out:
+        esp.learn_outward(flow, word)
+    elif not from_server and word and word not in flow.esp_in:
+        esp.learn_inward(flow, word, now_s)
 
 
-def foreign_session(flow: Flow, header: IkeHeader) -> Session | None:
-    """The session on another real server that a message on this flow belongs to, if the flow is a mere guess."""
-    known = flow.service.by_spi.get(header.spi_i)
-    if known and known.server is not flow.server and all(session.anonymous for session in flow.sessions):
-        return known
-    return None
+def yields(table: SessionTable, flow: Flow, now_s: float) -> bool:
+    """Whether a flow is given up once a datagram on it turns out to be of a session on another real server.
+
+    It is when it was a guess, or somebody only claimed to be a known session's client there; and when its own real
+    server has been silent for long, while a NAT gave the address and port to another client.
+    """
+    if not flow.why and any(session.half_open and not session.anonymous for session in flow.sessions):
+        return False
+    table.refresh(flow.sessions[0], now_s)
+    return not flow.proven or now_s - flow.last_out_s > flow.service.config.timeouts.half_open_s
+
+
+def _named(flow: Flow, header: IkeHeader) -> Session | None:
+    """The session that an IKE message belongs to by its SPIs, as far as they tell."""
+    on_flow = next((s for s in flow.sessions if any(spi_i == header.spi_i for spi_i, _ in s.spis)), None)
+    if on_flow is not None and not header.spi_r:
+        return on_flow
+    return flow.service.named_by(header, flow.client[0]) or on_flow
+
+
+def _is_news(session: Session, header: IkeHeader) -> bool:
+    """Whether an encrypted message shows that its real server and the client talk at this moment.
+
+    A request that is sent again from elsewhere, by whoever overheard it, draws the answer that it drew before.
+    """
+    if not header.response:
+        return True
+    answer = header.spi_i, header.spi_r, header.message_id
+    before = session.answered
+    if before is not None and before[:2] == answer[:2] and before[2] >= answer[2]:
+        return False
+    session.answered = answer
+    return True
 
 
 def _rekeyed(flow: Flow) -> Session:
@@ -100,7 +160,7 @@ def _rekeyed(flow: Flow) -> Session:
     return max(flow.sessions, key=lambda session: (session.rekeyed_s, session.number))
 
 
-def _authenticates(session: Session, header: IkeHeader) -> bool:
+def _authenticates(flow: Flow, session: Session, header: IkeHeader) -> bool:
     """Whether a client's message belongs to an IKE_AUTH under way, or to one that only seemed to be at its end.
 
     Repeated messages do not count, or they would put an established session in the place of a half-open one.
@@ -110,44 +170,13 @@ def _authenticates(session: Session, header: IkeHeader) -> bool:
     if session.half_open or not session.messages:
         return session.half_open
     last = session.messages[-1]
-    return last.exchange == _AUTH and header.message_id == last.message_id + 1
+    return flow.proven and last.exchange == _AUTH and header.message_id == last.message_id + 1
 
 
-def _recognise(table: SessionTable, flow: Flow, session: Session) -> None:
-    """A flow turns out to be another one of a known session: the nameless stand-in it began with ends."""
+def recognise(table: SessionTable, flow: Flow, session: Session) -> None:
+    """A flow turns out to be another one of a known session: the nameless stand-ins it began with end."""
     stand_ins = [other for other in flow.sessions if other.anonymous]
     table.attach(session, flow)
     for stand_in in stand_ins:
+        esp.inherit(session, stand_in)
         table.close(stand_in, RECOGNISED)
-
-
-def _note(
-    table: SessionTable, session: Session, header: IkeHeader, inward: bool, size_bytes: int, now_s: float
-) -> None:
-    exchange = header.exchange
-    message = Message(now_s, inward, exchange, header.message_id, header.response, size_bytes)
-    session.last_seen_s = now_s
-    session.deleted_s = 0.0
-    if exchange == _CREATE_CHILD:
-        session.rekeyed_s = now_s
-    elif exchange == _INFORMATIONAL and message.response and header.next_payload in _ENCRYPTED:
-        rekeyed = session.rekeyed_s > 0 and now_s - session.rekeyed_s < REKEYED_SA_DELETED_S
-        if not rekeyed and _ends_deletion(session, message):
-            session.deleted_s = now_s
-            table.look_again(session, now_s + DELETED_QUIET_S)
-    session.messages.append(message)
-    if len(session.messages) > MESSAGES_KEPT:
-        del session.messages[0]
-
-
-def _ends_deletion(session: Session, answer: Message) -> bool:
-    """Whether an INFORMATIONAL answer may end the deletion of the IKE SA (RFC 7296 section 1.4.1).
-
-    Such a request carries a Delete payload and its answer nothing; a liveness check is empty both ways, the deletion
-    of a CHILD SA is answered in kind. A MOBIKE update looks alike: only the silence after it tells. What is said in the
-    clear, as to a forged request, deletes nothing.
-    """
-    for message in reversed(session.messages):
-        if message.message_id == answer.message_id and message.inward is not answer.inward:
-            return message.exchange == answer.exchange and message.size_bytes > answer.size_bytes
-    return False

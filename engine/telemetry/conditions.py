@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Final
 
+from engine.config.contradictions import contradictions
 from engine.config.schema import AdminState, HealthKind
 from engine.policy.eligibility import Ineligible
 from engine.sessions.flow import Port
+from engine.sessions.invariants import StrangeReply
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
 from engine.sessions.steering import ineligible, where_clients_go
 from engine.telemetry.alarms import Finding
+from engine.telemetry.floods import flood_finding
 from engine.telemetry.silence import Silence
 from engine.wording import count, grouped, listed
 
@@ -36,6 +40,7 @@ def service_findings(
 ) -> Iterator[Finding]:
     """What is wrong with a service and its real servers; `buffer_drops`: datagrams lost lately for want of time."""
     yield from _no_place(service, stands)
+    yield from flood_finding(service)
     if buffer_drops >= DROPS_WORTH_TELLING or (buffer_drops and stands("receive-buffer-full", service.name, "")):
         yield Finding(
             "receive-buffer-full",
@@ -43,6 +48,13 @@ def service_findings(
             "tunnels are slow",
             "take other work off this machine or share the clients among several; "
             "where the engine is not root, raise net.core.rmem_max",
+            service.name,
+        )
+    for found in islice(contradictions(service.config), 1):
+        yield Finding(
+            "timeouts-contradict",
+            f"{service.name}: {found.key} of {found.text}",
+            f"{found.remedy} for {found.key}; `ikeconsole check` names all such",
             service.name,
         )
     for server in service.servers.values():
@@ -65,7 +77,14 @@ def _server_findings(
             health.since_s,
         )
     elif unanswered:
-        yield Finding("no-replies", *_no_replies(service, server, unanswered), service.name, server.name)
+        yield Finding(
+            "no-replies",
+            f"{name} answers nobody: {count(unanswered, 'client')} {'has' if unanswered == 1 else 'have'} asked again "
+            "and again and got no reply",
+            _why_no_replies(service, server),
+            service.name,
+            server.name,
+        )
     flaps = health.flaps(now_s)
     if flaps >= FLAPS or (flaps and stands("server-flapping", service.name, server.name)):
         yield Finding(
@@ -140,17 +159,31 @@ def _repair(service: Service, server: RealServer) -> str:
     return f"{look}; `ikeconsole disable {service.name}/{server.name}` if it is to stay away"
 
 
-def _no_replies(service: Service, server: RealServer, unanswered: int) -> tuple[str, str]:
-    clients = f"{count(unanswered, 'client')} {'has' if unanswered == 1 else 'have'}"
-    text = f"{service.name}/{server.name} answers nobody: {clients} asked again and again and got no reply"
-    probed = service.config.health.type is HealthKind.IKE and server.health.health == "up"
-    if not service.is_snat:
-        why = "it does answer probes; " if probed else ""
-        return text, f"{why}the default gateway of {server.name} must be this balancer: the replies go another way"
+def _why_no_replies(service: Service, server: RealServer) -> str:
+    """The likely cause, and what to do: probes come from the balancer's own address, clients' messages may not."""
+    name, sources = server.name, listed(list(server.source_use)) or "this machine"
+    answers_ike = service.config.health.type is HealthKind.IKE and server.health.health == "up"
+    match service.violations.latest.get(StrangeReply.kind):
+        case StrangeReply(server=named, source=source) if named == name:
+            return f"it does answer, but from {source}: have it answer from {server.address}, where it is asked"
+    if not service.is_snat and answers_ike:
+        return (
+            f"the default gateway of {name} is not this balancer: probes are answered, but what it answers to "
+            "clients' addresses goes another way; make this balancer its default gateway"
+        )
     ports = " and ".join(str(port) for port in dict.fromkeys(server.ports))
-    sources = listed(list(server.source_use)) or "this machine"
-    return text, (
-        f"see that the firewall of {server.name} lets UDP {ports} from {sources} in and the answers out, "
+    if not service.is_snat:
+        return (
+            f"see that the default gateway of {name} is this balancer, that its firewall lets UDP {ports} in "
+            "from everywhere, and that its IKE service runs"
+        )
+    if answers_ike:
+        return (
+            f"it does answer probes, so it refuses the clients: it may take no more IKE SAs from {sources} (Windows "
+            "IkeNumEstablishedForInitialQuery, strongSwan block_threshold), or its firewall is in the way"
+        )
+    return (
+        f"see that the firewall of {name} lets UDP {ports} from {sources} in and the answers out, "
         "and that its IKE service runs"
     )
 

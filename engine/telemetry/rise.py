@@ -9,7 +9,8 @@ QUIET_S = 60.0
 class Rise:
     """What a counter gained in the present spell of trouble; a counter that restarts gains nothing."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, quiet_s: float = QUIET_S) -> None:
+        self._quiet_s = quiet_s
         self._total = total
         self._rose_s = 0.0
         self.gained = 0
@@ -19,6 +20,6 @@ class Rise:
         if total > self._total:
             self.gained += total - self._total
             self._rose_s = now_s
-        elif now_s - self._rose_s >= QUIET_S:
+        elif now_s - self._rose_s >= self._quiet_s:
             self.gained = 0
         self._total = total

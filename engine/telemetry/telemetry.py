@@ -21,9 +21,12 @@ from engine.telemetry.capacity import capacity_findings
 from engine.telemetry.conditions import service_findings
 from engine.telemetry.file_watch import FileWatch
 from engine.telemetry.oldest import OldestSessions
+from engine.telemetry.reassembly import reassembly_failures, reassembly_findings
 from engine.telemetry.rise import Rise
 from engine.telemetry.sampler import TICK_S, Named, Sampler, Thing
 from engine.telemetry.silence import Silence
+from engine.telemetry.strangers import watch_past_return_path, watch_past_sockets
+from engine.telemetry.violations import ViolationWatch
 
 
 class Telemetry:
@@ -39,6 +42,8 @@ class Telemetry:
         self._oldest = OldestSessions()
         self._silence = Silence()
         self._buffer_drops: dict[Service, Rise] = {}
+        self._violations = ViolationWatch(events, trio.current_time())
+        self._fragments_lost = Rise(reassembly_failures())
         self._board = AlarmBoard(events)
         self._file = FileWatch(configuration.path, configuration.loaded.digest)
 
@@ -46,6 +51,8 @@ class Telemetry:
         """Watch until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._file.run, lambda: self._configuration.loaded.digest)
+            nursery.start_soon(watch_past_return_path, self._deployment)
+            nursery.start_soon(watch_past_sockets, self._silence.unanswered, self._forwarder.table.half_open.values)
             while True:
                 await trio.sleep(TICK_S)
                 self.look()
@@ -57,6 +64,8 @@ class Telemetry:
         services = list(self._deployment.services.values())
         self._sampler.sample(services, now_s, now_at)
         self._silence.look(self._servers(), self._forwarder.table.half_open.values(), now_s)
+        self._violations.look(services, now_s)
+        self._fragments_lost.look(reassembly_failures(), now_s)
         before, self._buffer_drops = self._buffer_drops, {}
         for service in services:
             drops = self._deployment.kernel_drops(service)
@@ -81,6 +90,10 @@ class Telemetry:
         """Age of a real server's oldest session, if it has one and it was found."""
         return self._oldest.age_s(server, trio.current_time())
 
+    def unanswered(self, server: RealServer) -> int:
+        """How many clients wait for a first answer of a real server that answers nobody; 0: it does answer."""
+        return self._silence.unanswered(server)
+
     def _servers(self) -> list[RealServer]:
         return [server for service in self._deployment.services.values() for server in service.servers.values()]
 
@@ -91,6 +104,8 @@ class Telemetry:
             for service, rise in self._buffer_drops.items()
         ]
         yield from chain(*found, capacity_findings(self._forwarder.table, self._forwarder.upstreams, stands))
+        yield from self._violations.findings(stands, now_s)
+        yield from reassembly_findings(self._fragments_lost.gained)
         if changed := self._file.finding(self._configuration.loaded.digest):
             yield changed
 

@@ -8,12 +8,18 @@ from typing import Final
 
 import msgspec
 
+from engine.wire.algorithms import key_exchange_name
 from engine.wire.errors import WireError
 
 FIRST_STATUS_TYPE: Final = 16384
 """Notify types below this are errors (RFC 7296 section 3.10.1)."""
 
+KE_GROUP_BYTES: Final = 2
+"""INVALID_KE_PAYLOAD carries the group that is wanted (RFC 7296 section 1.2)."""
+
 _NOTIFY = struct.Struct("!BBH")
+_FRAGMENTATION_SUPPORTED: Final = bytes.fromhex("00 0008 00 00 402e")
+"""The notify as it stands in a message: not critical, 8 bytes, no protocol, no SPI, its type (RFC 7383 section 2.3)."""
 
 
 class NotifyType(IntEnum):
@@ -52,18 +58,19 @@ class NotifyType(IntEnum):
 _NAMES = {notify.value: notify.name for notify in NotifyType}
 
 _MEANINGS: dict[int, str] = {
-    NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD: "the peer does not know a payload that was marked critical",
-    NotifyType.INVALID_IKE_SPI: "the peer has no such IKE SA: it restarted, or this is the wrong server",
-    NotifyType.INVALID_MAJOR_VERSION: "the peer does not speak this major version of IKE",
-    NotifyType.INVALID_SYNTAX: "the peer could not make sense of the message",
-    NotifyType.INVALID_MESSAGE_ID: "the message id is outside the peer's window",
-    NotifyType.INVALID_SPI: "the peer has no such ESP SA",
-    NotifyType.NO_PROPOSAL_CHOSEN: "the peer accepts none of the algorithms that were offered",
-    NotifyType.INVALID_KE_PAYLOAD: "the peer wants another key exchange group: the client tries again",
-    NotifyType.AUTHENTICATION_FAILED: "the peer does not accept the credentials",
-    NotifyType.NO_ADDITIONAL_SAS: "the peer takes no more SAs",
-    NotifyType.TEMPORARY_FAILURE: "the peer cannot do it at the moment; the client tries again later",
+    NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD: "it does not know a payload that was marked critical",
+    NotifyType.INVALID_IKE_SPI: "it has no such IKE SA: it restarted, or is another server; the client must reconnect",
+    NotifyType.INVALID_MAJOR_VERSION: "it does not speak this major version of IKE",
+    NotifyType.INVALID_SYNTAX: "it could not make sense of the message: see its log",
+    NotifyType.INVALID_MESSAGE_ID: "the message id is outside its window",
+    NotifyType.INVALID_SPI: "it has no such ESP SA: it restarted, or the SA ended on one side only",
+    NotifyType.NO_PROPOSAL_CHOSEN: "it accepts none of the algorithms offered: compare the IKE proposals of both sides",
+    NotifyType.INVALID_KE_PAYLOAD: "it wants another key exchange group: the client tries again",
+    NotifyType.AUTHENTICATION_FAILED: "it does not accept the credentials",
+    NotifyType.NO_ADDITIONAL_SAS: "it takes no more SAs",
+    NotifyType.TEMPORARY_FAILURE: "it cannot do it at the moment: the client tries again later",
 }
+"""Each is said of the peer that sent it."""
 
 
 def notify_name(notify_type: int) -> str:
@@ -91,12 +98,22 @@ class Notify(msgspec.Struct, frozen=True):
 
     @property
     def meaning(self) -> str:
-        """What an error says, as one clause; empty for a status and for an unknown error."""
+        """What an error says of its sender, as one clause; empty for a status and for an unknown error."""
+        if self.type == NotifyType.INVALID_KE_PAYLOAD and len(self.data) == KE_GROUP_BYTES:
+            return f"it wants key exchange group {key_exchange_name(int.from_bytes(self.data))}: the client tries again"
         return _MEANINGS.get(self.type, "")
 
     def pack(self) -> bytes:
         """Write the payload's body, without the generic payload header."""
         return _NOTIFY.pack(self.protocol, len(self.spi), self.type) + self.spi + self.data
+
+
+def announces_fragmentation(message: bytes) -> bool:
+    """Whether an IKE_SA_INIT message says that its sender supports IKE fragmentation.
+
+    Every answer is asked this: looking for the bytes costs a tenth of reading all payloads.
+    """
+    return _FRAGMENTATION_SUPPORTED in message
 
 
 def parse_notify(body: bytes) -> Notify:

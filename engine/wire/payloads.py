@@ -102,7 +102,7 @@ def parse_message(data: bytes | bytearray | memoryview, offset: int = 0, size: i
     notifies: list[Notify] = []
     vendor_ids: list[bytes] = []
     fragment: Fragment | None = None
-    for payload_type, body in _chain(header.next_payload, content):
+    for payload_type, body in payload_chain(header.next_payload, content):
         types.append(payload_type)
         match payload_type:
             case PayloadType.SA:
@@ -130,19 +130,18 @@ def parse_message(data: bytes | bytearray | memoryview, offset: int = 0, size: i
     )
 
 
-def _chain(payload_type: int, content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield type and body of each payload, an encrypted one as the last."""
+def payload_chain(payload_type: int, content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield type and body of each payload, an encrypted one as the last; raises WireError only."""
     at = seen = 0
     while payload_type != 0:
         if seen == MAX_PAYLOADS:
             raise WireError("bad-payload", f"the message has more than {MAX_PAYLOADS} payloads")
-        name = payload_name(payload_type)
         if at + _GENERIC.size > len(content):
-            raise WireError("bad-payload", f"the message ends before its {name} payload")
+            raise WireError("bad-payload", f"the message ends before its {payload_name(payload_type)} payload")
         next_type, length = _GENERIC.unpack_from(content, at)
         end = at + length
         if length < _GENERIC.size or end > len(content):
-            raise WireError("bad-payload", f"a {name} payload cannot have {length} bytes here")
+            raise WireError("bad-payload", f"a {payload_name(payload_type)} payload cannot have {length} bytes here")
         yield payload_type, content[at + _GENERIC.size : end]
         if payload_type in _ENCRYPTED:
             return

@@ -45,8 +45,11 @@ def _explain(options: Namespace) -> None:
     if options.json:
         print_json(explanations)
         return
-    from ikeconsole.render.explanation import explained
+    from ikeconsole.render.explanation import explained, unserved
 
+    if not explanations:
+        print(unserved(options.client))
+        return
     terminal().print(*(explained(explanation) for explanation in explanations), sep="\n\n", soft_wrap=True)
 
 

@@ -20,8 +20,8 @@ from ikeconsole.render.services import services
 from ikeconsole.render.sessions import sessions
 from ikeconsole.render.status import status
 
-SORTS = ("age", "idle", "client", "server", "service", "phase", "bytes_in", "bytes_out", "path", "why", "spi")
-PHASES = ("init", "cookie", "auth", "established", "idle", "moved", "closed")
+SORTS = ("age", "idle", "client", "server", "service", "phase", "vendor", "bytes_in", "bytes_out", "path", "why", "spi")
+PHASES = ("init", "cookie", "auth", "established", "idle", "moved")
 _LEAST_INTERVAL_S = 0.2
 
 
@@ -58,6 +58,8 @@ def add_arguments(parser: ArgumentParser, command: str) -> None:
         parser.add_argument("--service", metavar="NAME", help="of this service")
         parser.add_argument("--spi", metavar="HEX", help="with an SPI that begins so")
         parser.add_argument("--phase", choices=PHASES, help="in this phase")
+        parser.add_argument("--vendor", metavar="NAME", help="whose client's product begins so; - for those unknown")
+        parser.add_argument("--error", metavar="NAME", help="whose last error has this in its name; '*' for any")
         parser.add_argument(
             "--sort",
             choices=[*SORTS, *(f"-{key}" for key in SORTS)],
@@ -114,6 +116,8 @@ def _query(options: Namespace) -> SessionQuery:
         client=options.client,
         spi=options.spi and options.spi.lower().removeprefix("0x"),
         phase=options.phase,
+        vendor=options.vendor,
+        error=options.error,
         filter=" ".join(options.filter),
         sort=options.sort.removeprefix("-"),
         descending=options.sort.startswith("-"),

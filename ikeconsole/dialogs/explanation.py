@@ -12,7 +12,7 @@ from engine.control import calls
 from engine.control.records import Explanation
 from ikeconsole.changes.asking import ask
 from ikeconsole.dialogs.dialog import Dialog
-from ikeconsole.render.explanation import explained
+from ikeconsole.render.explanation import explained, unserved
 
 if TYPE_CHECKING:
     from ikeconsole.app import ConsoleApp
@@ -22,8 +22,7 @@ class Explained(Dialog[None]):
     """The engine's answers, one for each service that would serve the client."""
 
     def __init__(self, client: str, answers: list[Explanation]) -> None:
-        nobody = f"No service would serve {client}: none has an address of its family, and it has no session."
-        super().__init__(f"Why is {client} where it is?", () if answers else [nobody])
+        super().__init__(f"Why is {client} where it is?", () if answers else [unserved(client)])
         self._answers = answers
 
     def content(self) -> Iterable[Widget]:

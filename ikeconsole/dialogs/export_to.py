@@ -1,8 +1,8 @@
-"""Asks for the file that a list is to be written to."""
+"""Asks for the file that something is to be written to."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from textual.widget import Widget
@@ -15,9 +15,10 @@ from ikeconsole.export import ExportError, target
 class ExportTo(Dialog[Path]):
     """The file, in which something may stand already; None: nothing is to be written."""
 
-    def __init__(self, lines: Iterable[str], name: str) -> None:
-        super().__init__("Export sessions", lines)
+    def __init__(self, title: str, lines: Iterable[str], name: str, suffixes: Sequence[str]) -> None:
+        super().__init__(title, lines)
         self._name = name
+        self._suffixes = suffixes
 
     def content(self) -> Iterable[Widget]:
         """The name, and what is wrong with it."""
@@ -56,7 +57,7 @@ class ExportTo(Dialog[Path]):
     def _read(self, name: str) -> Path | None:
         said = self.query_one(".dialog-problem", Static)
         try:
-            path = target(name)
+            path = target(name, self._suffixes)
         except ExportError as problem:
             said.update(f"▲ {problem}")
             return None

@@ -9,6 +9,7 @@ from rich.text import Text
 from engine.control.records import Explanation, FlowRow, MessageRow, SessionDetail
 from ikeconsole.render.columns import printable
 from ikeconsole.render.numbers import age, clock, si
+from ikeconsole.render.sessions import handshake_words, phase_words, trouble_words
 
 
 def explained(explanation: Explanation) -> Text:
@@ -18,6 +19,12 @@ def explained(explanation: Explanation) -> Text:
         lines.append(_session_heading(session))
         lines += _fields(_session(session), indent=4)
     return Text("\n").join(lines)
+
+
+def unserved(client: str) -> str:
+    """What there is to say when no service explains anything."""
+    family = "IPv6" if ":" in client else "IPv4"
+    return f"No service would serve {printable(client)}: none has an {family} address."
 
 
 def _heading(explanation: Explanation) -> Text:
@@ -45,11 +52,16 @@ def _session_heading(session: SessionDetail) -> Text:
 
 def _session(session: SessionDetail) -> Iterator[tuple[str, str]]:
     row = session.row
+    yield "phase", phase_words(row)
+    if session.trouble is not None:
+        yield "error", f"{clock(session.trouble.at)} {trouble_words(session, session.trouble)}"
     yield "why", row.why
-    if session.vendor:
-        yield "client", session.vendor
+    yield "client", session.vendor or "no vendor named"
+    yield "setup", handshake_words(session)
     if row.spi_i:
         yield "SPIs", f"{row.spi_i} / {row.spi_r or 'none yet'}"
+    if session.esp_in or session.esp_out:
+        yield "ESP", f"in {' '.join(session.esp_in) or '-'}  out {' '.join(session.esp_out) or '-'}"
     for flow in session.flows:
         yield "flow", _flow(flow)
     for message in session.messages:
@@ -65,7 +77,9 @@ def _flow(flow: FlowRow) -> str:
 def _message(message: MessageRow) -> str:
     arrow = "→" if message.direction == "in" else "←"
     role = "response" if message.response else "request"
-    return f"{clock(message.at)} {arrow} {message.exchange} {role} {message.message_id}, {message.size_bytes} bytes"
+    again = ", again" if message.repeated else ""
+    size = f"{message.size_bytes} bytes{again}"
+    return f"{clock(message.at)} {arrow} {message.exchange} {role} {message.message_id}, {size}"
 
 
 def _fields(fields: Iterator[tuple[str, str]], *, indent: int) -> Iterator[Text]:

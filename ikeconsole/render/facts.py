@@ -6,7 +6,14 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from engine.control.status import EngineStatus, FastPathDevice, KernelStatus, ServerStatus, ServiceStatus
+from engine.control.status import (
+    ChallengeStatus,
+    EngineStatus,
+    FastPathDevice,
+    KernelStatus,
+    ServerStatus,
+    ServiceStatus,
+)
 from engine.wording import count
 from ikeconsole.render.columns import printable
 from ikeconsole.render.numbers import UNKNOWN, age, clock, grouped, percent, round_trip, si
@@ -33,6 +40,10 @@ def service_facts(service: ServiceStatus) -> Iterator[Fact]:
     yield Fact("source", printable(service.source))
     yield Fact("scheduler", printable(service.scheduler))
     yield Fact("dropped", _drops(service) or "nothing")
+    if any(service.violations.values()):
+        yield Fact("violations", _counts(service.violations))
+    if is_worth_telling(service.challenge):
+        yield Fact("cookies", challenge_words(service.challenge))
     yield Fact("persistence", _persistence(service))
     yield Fact("servers", f"{taking_sessions(service)} take sessions")
     yield Fact("since start", _since_start(service))
@@ -66,8 +77,23 @@ def engine_facts(engine: EngineStatus) -> Iterator[Fact]:
         yield Fact("on devices", ", ".join(map(_device, engine.kernel.devices)))
     if engine.kernel.refused:
         yield Fact("refused", _counts(engine.kernel.refused))
+    if engine.kernel.kept_off:
+        yield Fact("kept off", _counts(engine.kernel.kept_off))
     if engine.kernel.passed_up:
         yield Fact("passed up", _counts(engine.kernel.passed_up))
+
+
+def is_worth_telling(challenge: ChallengeStatus) -> bool:
+    """Whether new clients are or were asked for cookies."""
+    return challenge.active or challenge.sent > 0
+
+
+def challenge_words(challenge: ChallengeStatus) -> str:
+    """Whether new clients are asked for cookies, and what came of it."""
+    counts = (
+        f"{grouped(challenge.sent)} sent, {grouped(challenge.accepted)} accepted, {grouped(challenge.refused)} refused"
+    )
+    return f"{'demanded' if challenge.active else 'not demanded now'} ({printable(challenge.mode)}), {counts}"
 
 
 def kernel_words(kernel: KernelStatus) -> str:

@@ -40,6 +40,7 @@ def server_page(server: ServerStatus, hour: Series | None, now_at: float, styles
     yield "sessions", Text(_sessions(server))
     yield "weight", _weight(server, styles)
     yield "new", Text(_opened(server))
+    yield "setup", Text(_setup(server))
     yield "in", Text(_passing(server.rates.bytes_in, server.rates.packets_in, server.traffic.bytes_in))
     yield "out", Text(_passing(server.rates.bytes_out, server.rates.packets_out, server.traffic.bytes_out))
     if server.eased < 1:
@@ -98,6 +99,14 @@ def _weight(server: ServerStatus, styles: StateStyles) -> Text:
 def _opened(server: ServerStatus) -> str:
     ended = f"{rate(server.rates.ended_sessions):>4}/s ended"
     return f"{rate(server.rates.new_sessions):>4}/s   {ended}   {grouped(server.new_sessions)} since start"
+
+
+def _setup(server: ServerStatus) -> str:
+    again = f"   resent: {si(server.retransmitted_in)} by clients, {si(server.retransmitted_out)} by it"
+    if not server.handshakes:
+        return f"no handshake was seen yet{again}"
+    times = f"median {round_trip(server.handshake_median_s)}, 95 % {round_trip(server.handshake_p95_s)}"
+    return f"{times} (last {grouped(server.handshakes)}){again}"
 
 
 def _passing(bytes_per_s: float, packets_per_s: float, total_bytes: int) -> str:

@@ -50,6 +50,9 @@ def _columns(now_at: float) -> list[Column[ServerStatus]]:
         Column("IN", lambda server: si(server.traffic.bytes_in), right=True, least=4, from_width=100),
         Column("OUT", lambda server: si(server.traffic.bytes_out), right=True, least=4, from_width=100),
         Column("RTT", lambda server: round_trip(server.rtt_s), right=True, least=5),
+        Column("SETUP", lambda server: round_trip(server.handshake_median_s), right=True, least=5, from_width=120),
+        Column("P95", lambda server: round_trip(server.handshake_p95_s), right=True, least=5, from_width=150),
+        Column("RESENT", lambda server: si(server.retransmitted_in), right=True, from_width=150),
         Column("LOAD", lambda server: _load(server), right=True, from_width=140),
         Column("HEALTH", partial(_health, now_at=now_at), flexible=True),
     ]

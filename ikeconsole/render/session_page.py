@@ -9,9 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.control.records import Explanation, FlowRow, MessageRow, PersistenceRow, SessionDetail, SessionRow
+from engine.sessions.session import HALF_OPEN
 from ikeconsole.render.columns import middle_cut, printable
 from ikeconsole.render.numbers import UNKNOWN, age, si
-from ikeconsole.render.sessions import phase
+from ikeconsole.render.sessions import handshake_words, phase, phase_words, trouble_words
 from ikeconsole.render.states import StateStyles
 from ikeconsole.session_rates import SessionRate
 
@@ -19,6 +20,7 @@ OTHERS_SHOWN = 3
 _CLIENT_PORTS = {"ike": "500", "nat-t": "4500"}
 """What a client sends from where no NAT is in between (RFC 7296 section 2.23)."""
 _LABEL_CELLS, _ADDRESS_CELLS = 8, 27
+_SPIS_SHOWN = 3
 
 
 def session_facts(
@@ -27,12 +29,20 @@ def session_facts(
     """Everything but the messages, each fact behind its name; `now_at`: when this was so."""
     row = detail.row
     facts = _facts(styles)
+    facts.add_row("phase", _plain(phase_words(row)))
+    if detail.trouble is not None:
+        style = styles.warning if row.phase.lower() in HALF_OPEN else ""
+        told = f"{_clock(detail.trouble.at)} {trouble_words(detail, detail.trouble)}"
+        facts.add_row("error", Text(printable(told), style))
     facts.add_row("why", _plain(f"{row.why}, since {_clock(now_at - row.age_s)}"))
     if outlook is not None:
         facts.add_row("now", _next(outlook, row, styles))
     facts.add_row("client", _plain(_client(detail)))
+    facts.add_row("setup", _plain(handshake_words(detail)))
     facts.add_row("persist", _persistence(detail.persistence, row, styles))
     facts.add_row("SPIs", _plain(f"{row.spi_i} / {row.spi_r or 'none yet'}" if row.spi_i else "none seen yet"))
+    if detail.esp_in or detail.esp_out:
+        facts.add_row("ESP", _plain(f"in {_spis(detail.esp_in)}  out {_spis(detail.esp_out)}"))
     facts.add_row("data", _plain(_data(row, rate)))
     facts.add_row("flows", _flows(detail.flows) if detail.flows else Text("none", styles.quiet))
     if sources := [f"{flow.source} for {flow.port}" for flow in detail.flows if flow.source not in ("", flow.client)]:
@@ -49,7 +59,7 @@ def session_messages(messages: Sequence[MessageRow], styles: StateStyles) -> Tab
         facts.add_row("messages", Text("none seen", styles.quiet))
         return facts
     lines = Table.grid(padding=(0, 1))
-    for right in (False, False, False, False, True):
+    for right in (False, False, False, False, True, False):
         lines.add_column(no_wrap=True, justify="right" if right else "left")
     for message in messages:
         inward = message.direction == "in"
@@ -59,6 +69,7 @@ def session_messages(messages: Sequence[MessageRow], styles: StateStyles) -> Tab
             _plain(message.exchange),
             Text(f"{'answer' if message.response else 'request'} {message.message_id}", styles.quiet),
             f"{message.size_bytes} bytes",
+            Text("again" if message.repeated else "", styles.warning),
         )
     facts.add_row("messages", lines)
     return facts
@@ -133,12 +144,16 @@ def _flows(flows: Sequence[FlowRow]) -> Table:
         lines.add_row(
             _plain(flow.port),
             _plain(middle_cut(flow.client, _ADDRESS_CELLS)),
-            _plain(flow.path),
+            _plain(flow.path if flow.proven or flow.port == "ike" else "unproven"),
             f"idle {age(flow.idle_s)}",
             f"{si(flow.traffic.bytes_in)}B in",
             f"{si(flow.traffic.bytes_out)}B out",
         )
     return lines
+
+
+def _spis(spis: Sequence[str]) -> str:
+    return " ".join(spis[:_SPIS_SHOWN]) or "none seen"
 
 
 def _facts(styles: StateStyles) -> Table:

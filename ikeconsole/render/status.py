@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from textwrap import wrap
 
 from rich.console import RenderableType
@@ -11,7 +11,7 @@ from rich.text import Text
 from engine.control.status import EngineStatus, ServerStatus, ServiceStatus
 from engine.wording import count
 from ikeconsole.render.columns import Column, printable, stacked, table
-from ikeconsole.render.facts import kernel_words
+from ikeconsole.render.facts import challenge_words, is_worth_telling, kernel_words
 from ikeconsole.render.numbers import age, grouped, percent, rate, si
 from ikeconsole.render.shares import share_bar
 from ikeconsole.render.states import ALARM, server_state, service_state
@@ -84,9 +84,16 @@ def _facts(engine: EngineStatus) -> Iterator[Text]:
             "yellow",
         )
     for service in engine.services:
-        if drops := {reason: number for reason, number in service.drops.items() if number}:
-            counted = ", ".join(f"{printable(reason)} {grouped(number)}" for reason, number in drops.items())
-            yield Text(f"dropped by {service.name}: {counted}", "dim")
+        if is_worth_telling(service.challenge):
+            yield Text(f"cookies of {printable(service.name)}: {challenge_words(service.challenge)}", "dim")
+        if drops := _counted(service.drops):
+            yield Text(f"dropped by {printable(service.name)}: {drops}", "dim")
+        if violations := _counted(service.violations):
+            yield Text(f"should never happen, but did at {printable(service.name)}: {violations}", "yellow")
+
+
+def _counted(numbers: Mapping[str, int]) -> str:
+    return ", ".join(f"{printable(reason)} {grouped(number)}" for reason, number in numbers.items() if number)
 
 
 def _rows(engine: EngineStatus) -> Iterator[ServiceStatus | ServerStatus]:

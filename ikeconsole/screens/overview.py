@@ -44,6 +44,12 @@ class Overview(ServerActing):
         row = self.grid.selected if self.is_mounted else None
         return row.server if row else None
 
+    @property
+    def subject(self) -> tuple[str, str]:
+        """The service or the real server under the cursor."""
+        row = self.grid.selected
+        return (row.service.name, row.server.name if row.server else "") if row else ("", "")
+
     def body(self) -> Iterable[Widget]:
         """The grid, the selected row's details and how it went, the engine."""
         columns = overview_columns(lambda: self.console_app.state_styles)

@@ -42,6 +42,11 @@ class Place(Screen[None]):
         return self.PLACE
 
     @property
+    def subject(self) -> tuple[str, str]:
+        """The service and the real server that advice is wanted on; empty names stand for all."""
+        return "", ""
+
+    @property
     def unsaved(self) -> bool:
         """Whether the operator would lose work by leaving."""
         return False
@@ -95,5 +100,7 @@ class Place(Screen[None]):
         if known is None:
             return True
         if known.changes and self.console_app.read_only:
+            return False
+        if known.reveals and not self.console_app.may_reveal:
             return False
         return self.offers(action)

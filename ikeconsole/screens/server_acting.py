@@ -18,6 +18,12 @@ class ServerActing(Place):
         """What a key acts on; None: there is nothing to act on."""
         raise NotImplementedError
 
+    @property
+    def subject(self) -> tuple[str, str]:
+        """The real server that keys act on."""
+        server = self.selected_server
+        return (server.service, server.name) if server else ("", "")
+
     def offers(self, action: str) -> bool:
         """Changes need a real server on which they would change something."""
         known = find(action, self.PLACE)

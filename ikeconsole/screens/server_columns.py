@@ -36,6 +36,8 @@ def server_columns(styles: Callable[[], StateStyles], now_at: Callable[[], float
         GridColumn("PATH", 5, lambda server: server.path, from_width=180),
         GridColumn("OLDEST", 6, _oldest, right=True, from_width=170),
         GridColumn("RTT", 5, lambda server: round_trip(server.rtt_s), right=True, from_width=94),
+        GridColumn("SETUP", 5, lambda server: round_trip(server.handshake_median_s), right=True, from_width=176),
+        GridColumn("RESENT", 6, lambda server: si(server.retransmitted_in), right=True, from_width=190),
         GridColumn("FLAPS", 5, lambda server: str(server.flaps), right=True, from_width=190),
         GridColumn("LOAD", 4, _load, right=True, from_width=180),
         GridColumn("HEALTH", 10, lambda server: _health(server, now_at()), grow=4),

@@ -49,6 +49,12 @@ class Services(Place):
         """The services."""
         return self.query_one("#services", Grid)
 
+    @property
+    def subject(self) -> tuple[str, str]:
+        """The service under the cursor."""
+        row = self.grid.selected
+        return (row.name, "") if row else ("", "")
+
     def body(self) -> Iterable[Widget]:
         """The grid."""
         yield Grid[ServiceStatus](

@@ -15,7 +15,7 @@ from engine.control.api import Refused
 from engine.control.records import Event, Explanation, SessionDetail, SessionRow
 from ikeconsole.actions import bindings
 from ikeconsole.changes import sessions as changes
-from ikeconsole.navigation import open_server
+from ikeconsole.navigation import open_capture, open_server
 from ikeconsole.render.columns import printable
 from ikeconsole.render.events import event_line
 from ikeconsole.render.numbers import age
@@ -98,7 +98,12 @@ class Session(Place):
 
     def offers(self, action: str) -> bool:
         """What ended cannot be changed."""
-        return self._row is not None and (not self._ended or action in ("copy", "server"))
+        return self._row is not None and (not self._ended or action in ("copy", "capture", "server"))
+
+    def action_capture(self) -> None:
+        """Watch its client's IKE messages as they pass."""
+        if self._row is not None:
+            open_capture(self.console_app, changes.host_of(self._row.client))
 
     def action_server(self) -> None:
         """Open its real server."""

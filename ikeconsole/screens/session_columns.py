@@ -9,7 +9,7 @@ from rich.text import Text
 from engine.control.records import SessionRow
 from ikeconsole.render.columns import middle_cut, printable
 from ikeconsole.render.numbers import UNKNOWN, age, si
-from ikeconsole.render.sessions import phase, short_spis, short_why
+from ikeconsole.render.sessions import phase, short_spis, short_vendor, short_why
 from ikeconsole.render.states import StateStyles
 from ikeconsole.session_rates import SessionRate, SessionRates
 from ikeconsole.widgets.grid_columns import GridColumn
@@ -25,6 +25,7 @@ SORT_NAMES = {
     "bytes_out": "bytes out",
     "path": "path",
     "why": "why",
+    "vendor": "vendor",
 }
 """What the list can be sorted by, in the order in which the sort key goes through it."""
 
@@ -54,6 +55,8 @@ def session_columns(styles: Callable[[], StateStyles], rates: SessionRates) -> l
         GridColumn("OUT", 5, lambda row: si(row.traffic.bytes_out), right=True, from_width=97, sort="bytes_out"),
         GridColumn("PATH", 5, lambda row: row.path, from_width=86, sort="path"),
         GridColumn("WHY", 6, lambda row: why(row, styles()), grow=1, sort="why"),
+        GridColumn("VENDOR", 12, short_vendor, from_width=160, sort="vendor"),
+        GridColumn("ERROR", 18, lambda row: error(row, styles()), from_width=180),
         GridColumn("SPIs", 17, short_spis, from_width=146),
     ]
 
@@ -61,3 +64,8 @@ def session_columns(styles: Callable[[], StateStyles], rates: SessionRates) -> l
 def why(row: SessionRow, styles: StateStyles) -> Text:
     """Why the session is on its real server; a pin stands out."""
     return Text(printable(short_why(row)), styles.notice if row.pinned else "")
+
+
+def error(row: SessionRow, styles: StateStyles) -> Text:
+    """The last error that was seen in the clear."""
+    return Text(printable(row.error), styles.warning) if row.error else Text(UNKNOWN, styles.quiet)

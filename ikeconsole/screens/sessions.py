@@ -17,6 +17,7 @@ from ikeconsole.actions import bindings
 from ikeconsole.changes import sessions as changes
 from ikeconsole.client import EngineUnreachable
 from ikeconsole.exporting import export_sessions
+from ikeconsole.navigation import open_capture
 from ikeconsole.render.columns import printable
 from ikeconsole.render.numbers import grouped
 from ikeconsole.screens.place import Place
@@ -88,7 +89,7 @@ class Sessions(Place):
         if self._filter.display:
             return False
         match action:
-            case "clear" | "move" | "pin" | "copy":
+            case "clear" | "move" | "pin" | "copy" | "capture":
                 return self._page is not None and self.grid.selected is not None
             case _:
                 return True
@@ -164,6 +165,11 @@ class Sessions(Place):
         """Copy the selected session's client and SPIs."""
         if (row := self.grid.selected) is not None:
             changes.copy(self.console_app, row)
+
+    def action_capture(self) -> None:
+        """Watch the selected client's IKE messages as they pass."""
+        if (row := self.grid.selected) is not None:
+            open_capture(self.console_app, changes.host_of(row.client))
 
     @work(exclusive=True)
     async def action_export(self) -> None:

@@ -33,6 +33,13 @@ HELP: dict[str, str] = {
     "service.persistence_prefix.v4": "How many leading bits of an IPv4 address make one client, 0 to 32.",
     "service.persistence_prefix.v6": "How many leading bits of an IPv6 address make one client, 0 to 128.",
     "service.slow_start": 'How long a server that came up is given fewer sessions than its share; "0s": not at all.',
+    "service.cookie_challenge": "When new clients are asked for a cookie first, which forged addresses cannot bring. "
+    "It costs a client one round trip.",
+    "service.cookie_threshold": "Half-open sessions above which auto asks for cookies, at least 1.",
+    "service.half_open_per_source": "Half-open sessions of one client address, in IPv6 of its /64, beyond which new "
+    "ones are dropped; 0: no limit. Keep it above cookie_threshold.",
+    "service.half_open_limit": "Half-open sessions of the service beyond which new ones are dropped; 0: no limit, and "
+    "in a full table the oldest gives way.",
     "service.timeouts": "When silence ends what the balancer remembers.",
     "service.timeouts.half_open": "An IKE exchange that does not go on.",
     "service.timeouts.ike_idle": "A flow on the IKE port: clients give up after 165 s.",
@@ -102,6 +109,11 @@ CHOICES: dict[str, dict[str, str]] = {
         "source-address": "by its address",
         "ike-spi": "each IKE SA for itself: spreads an office behind one NAT",
         "none": "nothing",
+    },
+    "service.cookie_challenge": {
+        "auto": "during floods of new sessions",
+        "always": "every new client",
+        "off": "never: real servers must help themselves",
     },
     "service.health.type": {
         "ike": "IKE: whether the VPN itself answers",

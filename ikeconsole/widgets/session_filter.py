@@ -21,7 +21,7 @@ PAUSE_S = 0.15
 """How long the operator must stop typing before the list follows."""
 LINES_KEPT = 50
 MAX_CHARACTERS = 500
-HELP = "Tab completes: server: phase: client: spi: service: why: path: idle> in> pinned"
+HELP = "Tab completes: server: phase: client: vendor: error: spi: why: path: idle> in> pinned"
 
 
 @dataclass(frozen=True, slots=True)

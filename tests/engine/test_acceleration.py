@@ -38,6 +38,7 @@ class KernelDouble:
         self.attachments = ()
         self.flow_count = self.forwarded = 0
         self.passed_up: dict[Any, int] = {}
+        self.kept_off: dict[Any, int] = {}
         self.refused = {"no-room": 2, "ambiguous": 0}
         self.mode, self.reason = "native", ""
         self.made.append(self)

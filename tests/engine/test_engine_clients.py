@@ -259,6 +259,30 @@ async def test_an_unpinned_client_is_scheduled_again_and_its_tunnel_goes_on(tmp_
 
 
 @pytest.mark.trio
+async def test_a_record_that_does_not_count_now_is_said_to_be_passed_over(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        await w.connected()
+        await w.engine.operations.set_server("vpn", "a", state="drain", weight=None, author="alice")
+        (explained,) = w.engine.operations.explain(CLIENT)
+        assert explained.persistence is not None
+        assert explained.persistence.server == "a"
+        assert explained.next_server == "b"
+        assert explained.next_reason == "scheduled by round-robin; its record names a: drain"
+
+
+@pytest.mark.trio
+async def test_what_is_known_of_a_handshake_is_shown(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        detail = await w.engine.established(await w.connected())
+        assert detail.handshake_s is not None
+        assert 0 < detail.handshake_s < 5
+        assert (detail.trouble, detail.row.error) == (None, "")
+        server = w.engine.server("a")
+        assert (server.handshakes, server.handshake_median_s) == (1, detail.handshake_s)
+        assert server.handshake_p95_s == detail.handshake_s
+
+
+@pytest.mark.trio
 async def test_the_pin_of_a_server_that_goes_down_waits_for_it(tmp_path: Path) -> None:
     async with world(tmp_path, service(health=FAST_PROBES)) as w:
         await w.engine.healthy("a", "b")

@@ -33,6 +33,8 @@ COLUMNS = [
     "pinned",
     "spi_i",
     "spi_r",
+    "vendor",
+    "error",
 ]
 
 

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from fake_engine import EVENTS, STATUS
+from fake_engine import EVENTS, STATUS, FakeEngine
 from served_engine import ServedEngine
 
 from engine.control import server
@@ -64,6 +64,14 @@ def test_a_looking_command_prints_what_it_asked_for(
 ) -> None:
     assert ask(engine, *arguments) == Exit.OK
     assert seen in capsys.readouterr().out
+
+
+def test_explain_says_so_when_no_service_would_serve_the_client(
+    engine: ServedEngine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeEngine, "explain", lambda self, client: [])
+    assert ask(engine, "explain", "::1") == Exit.OK
+    assert capsys.readouterr().out == "No service would serve ::1: none has an IPv6 address.\n"
 
 
 @pytest.mark.parametrize(

@@ -27,10 +27,11 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from engine.control.records import SessionPage
-from engine.control.status import Alarm, SourceUse
+from engine.control.status import Alarm, ChallengeStatus, SourceUse
 from ikeconsole.render.columns import Column, printable, table
 from ikeconsole.render.events import event_line
 from ikeconsole.render.explanation import explained
+from ikeconsole.render.facts import service_facts
 from ikeconsole.render.history import history
 from ikeconsole.render.numbers import rate
 from ikeconsole.render.pins import pins
@@ -151,8 +152,10 @@ def test_explanation() -> None:
           next     a new session would go to rras-1: rras-2 drains; rras-1 is the only server that takes new sessions
           persist  198.51.100.7/32 → rras-2, 28m left
           198.51.100.7:4500 → rras-2  established 2h14m  session 1
+            phase    established: the tunnel is up
             why      least
-            client   Windows (MS NT5 ISAKMPOAKLEY v9)
+            client   Windows 8+ (MS NT5 ISAKMPOAKLEY v9)
+            setup    took 84ms, the client sent 2 messages again
             SPIs     4f2a91c0aa01d3e7 / 91b2c00d77aa0e51
             flow     198.51.100.7:500 to ike, slow, idle 41m, 900B in 800B out
             flow     198.51.100.7:4500 to nat-t, fast, idle 1s, 1.2MB in 4.0MB out
@@ -288,3 +291,30 @@ def test_a_pinned_client_is_marked() -> None:
         """
     )
     assert "ikeconsole pin ADDR SERVER" in drawn(pins([], 80))
+
+
+def test_cookies_are_told_of_once_they_were_asked_for() -> None:
+    """Also when that is over; and not where it never was."""
+    asked = ChallengeStatus(mode="auto", active=True, sent=120_000, accepted=12, refused=3)
+    service = msgspec.structs.replace(STATUS.services[0], challenge=asked)
+    engine = msgspec.structs.replace(STATUS, services=[service])
+    said = "cookies of always-on-vpn: demanded (auto), 120 000 sent, 12 accepted, 3 refused"
+    assert said in drawn(status(engine, 80))
+    assert "cookies" not in drawn(status(STATUS, 80))
+    facts = {fact.label: fact.value for fact in service_facts(service)}
+    assert facts["cookies"] == "demanded (auto), 120 000 sent, 12 accepted, 3 refused"
+    over = msgspec.structs.replace(service, challenge=msgspec.structs.replace(asked, active=False))
+    facts = {fact.label: fact.value for fact in service_facts(over)}
+    assert facts["cookies"].startswith("not demanded now (auto), 120 000 sent")
+    assert "cookies" not in {fact.label for fact in service_facts(STATUS.services[0])}
+
+
+def test_violated_invariants_are_counted_where_drops_are_and_not_mentioned_where_all_is_well() -> None:
+    service = msgspec.structs.replace(STATUS.services[0], violations={"ports-split": 1204, "spi-split": 0})
+    engine = msgspec.structs.replace(STATUS, services=[service])
+    said = "should never happen, but did at always-on-vpn: ports-split 1 204"
+    assert said in drawn(status(engine, 80))
+    assert "should never happen" not in drawn(status(STATUS, 80))
+    facts = {fact.label: fact.value for fact in service_facts(service)}
+    assert facts["violations"] == "1 204 ports-split"
+    assert "violations" not in {fact.label for fact in service_facts(STATUS.services[0])}

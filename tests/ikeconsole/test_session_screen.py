@@ -12,7 +12,9 @@ from fake_link import FakeLink
 from textual.pilot import Pilot
 
 from engine.control.api import Refused
-from engine.control.records import Event, Explanation, MessageRow, SessionDetail
+from engine.control.records import Event, Explanation, MessageRow, SessionDetail, TroubleRow
+from engine.sessions.session import Phase
+from ikeconsole.render.sessions import phase_words
 from ikeconsole.screens.session import Session
 
 MESSAGES = [
@@ -87,7 +89,9 @@ async def test_it_says_why_what_and_where_next() -> None:
         "198.51.100.7:4500 → rras-2 always-on-vpn established 2h14m",
         "why least, since 09:50:17",
         "now a new session would go to rras-1: rras-2 drains",
-        "client Windows (MS NT5 ISAKMPOAKLEY v9)",
+        "phase established: the tunnel is up",
+        "client Windows 8+ (MS NT5 ISAKMPOAKLEY v9)",
+        "setup took 84ms, the client sent 2 messages again",
         "persist 198.51.100.7/32 → rras-2, 28m left",
         "SPIs 4f2a91c0aa01d3e7 / 91b2c00d77aa0e51",
         "data in 1.2MB (-) out 4.0MB (-) fast path idle 1s",
@@ -127,6 +131,42 @@ async def test_a_port_that_no_client_sends_from_shows_a_nat_and_snat_shows_the_a
     assert "behind NAT" in shown
     assert "seen as 10.0.9.1:30001 for nat-t" in shown
     assert "no record: a new session is scheduled" in shown
+
+
+@pytest.mark.asyncio
+async def test_what_went_wrong_is_said_with_who_said_so_and_what_came_again() -> None:
+    api = Living()
+    assert api.detail is not None
+    refused = TroubleRow(at=NOW - 4, direction="out", name="NO_PROPOSAL_CHOSEN", meaning="it accepts none of them")
+    api.detail = msgspec.structs.replace(
+        api.detail,
+        row=msgspec.structs.replace(api.detail.row, phase="INIT"),
+        handshake_s=None,
+        retransmitted_out=1,
+        trouble=refused,
+        messages=[MESSAGES[0], msgspec.structs.replace(MESSAGES[0], repeated=True)],
+    )
+    async with console(FakeLink(api)).run_test(size=(80, 40)) as pilot:
+        shown = " ".join(lines(await opened(pilot)).split())
+    assert "error 12:04:27 NO_PROPOSAL_CHOSEN from rras-2: it accepts none of them" in shown
+    assert "setup not over, the client sent 2 messages again and rras-2 sent 1 message again" in shown
+    assert shown.count("request 0 1000 bytes") == 2
+    assert shown.count("1000 bytes again") == 1
+
+
+@pytest.mark.parametrize(
+    ("phase", "spi_i", "words"),
+    [
+        ("IDLE", "aa", "idle: silent for so long that its flows ended; its SPIs still lead it back here"),
+        ("MOVED", "aa", "moved: the tunnel is up; the client goes on from another address or port"),
+        ("INIT", "", "init: no IKE message of it was seen; rras-2 has not shown that it knows its tunnel"),
+        ("LATER", "aa", "later"),
+    ],
+)
+def test_a_phase_is_said_with_what_it_means(phase: str, spi_i: str, words: str) -> None:
+    row = msgspec.structs.replace(ROWS[0], phase=phase, spi_i=spi_i)
+    assert phase_words(row) == words
+    assert all(phase_words(msgspec.structs.replace(row, phase=known, spi_i="a")) != known for known in Phase)
 
 
 @pytest.mark.asyncio

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,14 +21,18 @@ from ..processes import LOAD_CORE
 from ..report import Sample
 from ..testbed import REAL_SERVERS, SERVICE_ADDRESS, Testbed
 from .filled import FILLED
+from .flood import flooder
 from .flows import Direction
-from .forwarders import BARE_REDIRECT, FORWARDERS, TUNNELS_AT_ONCE, Forwarder, Ready, await_kernel_flows
+from .forwarders import BARE_REDIRECT, FORWARDERS, OURS, TUNNELS_AT_ONCE, Forwarder, Ready, await_kernel_flows
 from .network import network
 from .settings import FastPathSettings
 from .traffic import Traffic, traffic
 
-MEASURES = ("fast-forwarding", "fast-growth", "fast-delay")
-FORWARDING, GROWTH, DELAY = MEASURES
+MEASURES = ("fast-forwarding", "fast-growth", "fast-flood", "fast-delay")
+FORWARDING, GROWTH, FLOOD, DELAY = MEASURES
+QUIET, FLOODED = "quiet", "flooded"
+NOTICED_S = 2.0
+"""So long a flood is on before anything is measured: by then the service asks for cookies."""
 
 
 def run(settings: FastPathSettings, measures: Sequence[str]) -> Iterator[Sample]:
@@ -43,6 +48,8 @@ def run(settings: FastPathSettings, measures: Sequence[str]) -> Iterator[Sample]
                 yield from _forwarding(settings, packets)
             if GROWTH in measures:
                 yield from _growth(settings, packets)
+            if FLOOD in measures:
+                yield from _flood(settings, packets)
         if DELAY in measures:
             yield from _delay(settings, net.bed)
 
@@ -70,6 +77,20 @@ def _growth(settings: FastPathSettings, packets: Traffic) -> Iterator[Sample]:
                 with forwarder.forwarding(packets, clients) as ready:
                     values = _measured(settings, packets, ready, settings.growth_size_bytes, Direction.TO_SERVER)
                 yield Sample(GROWTH, str(clients), number, forwarder.name, values)
+
+
+def _flood(settings: FastPathSettings, packets: Traffic) -> Iterator[Sample]:
+    with flooder(packets.network) as attacker, OURS.forwarding(packets, settings.flood_clients) as ready:
+        size_bytes, way = settings.flood_size_bytes, Direction.TO_SERVER
+        for number, per_s in product(range(1, settings.rounds + 1), settings.flood_per_s):
+            values = _measured(settings, packets, ready, size_bytes, way)
+            yield Sample(FLOOD, str(per_s), number, QUIET, values)
+            with attacker.flooding(per_s):
+                time.sleep(NOTICED_S)
+                made, start_s = attacker.made(), time.monotonic()
+                values = _measured(settings, packets, ready, size_bytes, way)
+                flood_per_s = (attacker.made() - made) / (time.monotonic() - start_s)
+            yield Sample(FLOOD, str(per_s), number, FLOODED, values | {"flood_per_s": flood_per_s})
 
 
 def _turned(forwarders: Sequence[Forwarder], number: int) -> Iterator[Forwarder]:

@@ -10,7 +10,7 @@ from ..report import DOCS, Run, Sample, to_json, write_page
 from .filled import FILLED
 from .flows import Direction
 from .forwarders import BARE_REDIRECT, FORWARDERS, GENERATOR_ALONE, NFTABLES, NGINX, OURS, ROUTING, Forwarder
-from .measures import CASES, DELAY, FORWARDING, GROWTH, WITHOUT_BALANCER, forwarding_case
+from .measures import CASES, DELAY, FLOOD, FLOODED, FORWARDING, GROWTH, QUIET, WITHOUT_BALANCER, forwarding_case
 from .plot import Plot
 from .settings import FastPathSettings
 
@@ -47,6 +47,7 @@ def tables(run: Run) -> str:
     assert isinstance(settings, FastPathSettings)
     forwarding = _Numbers([sample for sample in run.samples if sample.measure == FORWARDING])
     growth = _Numbers([sample for sample in run.samples if sample.measure == GROWTH])
+    flood = _Numbers([sample for sample in run.samples if sample.measure == FLOOD])
     delay = _Numbers([sample for sample in run.samples if sample.measure == DELAY])
     parts: list[Iterator[str]] = []
     if forwarding.samples:
@@ -58,6 +59,8 @@ def tables(run: Run) -> str:
         ]
     if growth.samples:
         parts.append(_growth(settings, growth))
+    if flood.samples:
+        parts.append(_flood(settings, flood))
     if delay.samples:
         parts.append(_delay(delay))
     return "\n\n".join("\n".join(part) for part in parts)
@@ -176,6 +179,20 @@ def _growth(settings: FastPathSettings, numbers: _Numbers) -> Iterator[str]:
         costs = (numbers.middle(case, one.name, "cpu_ns_per_packet") for one in (FILLED, BARE_REDIRECT))
         ratios = numbers.ratios(case, FILLED.name, BARE_REDIRECT.name, "packets_per_s")
         yield _row(f"{flows:,}", *(f"{ns:,.0f}" for ns in costs), _ratio(ratios))
+
+
+def _flood(settings: FastPathSettings, numbers: _Numbers) -> Iterator[str]:
+    titles = ("came a second", "without flood", "during it", "ratio", "lost then")
+    yield from _head("Thousand packets/s of tunnels", *titles)
+    for per_s in settings.flood_per_s:
+        case = str(per_s)
+        yield _row(
+            f"flood of {per_s:,} IKE_SA_INIT/s",
+            f"{numbers.middle(case, FLOODED, 'flood_per_s'):,.0f}",
+            *(f"{numbers.middle(case, peer, 'packets_per_s') / 1e3:,.0f}" for peer in (QUIET, FLOODED)),
+            _ratio(numbers.ratios(case, FLOODED, QUIET, "packets_per_s")),
+            f"{numbers.middle(case, FLOODED, 'lost_share'):.1%}",
+        )
 
 
 def _plot(numbers: _Numbers) -> Plot:

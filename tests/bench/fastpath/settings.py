@@ -16,6 +16,9 @@ class FastPathSettings(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float = 1
     growth_flows: tuple[int, ...] = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
     growth_size_bytes: int = 200
+    flood_clients: int = 1_000
+    flood_per_s: tuple[int, ...] = (20_000, 100_000)
+    flood_size_bytes: int = 200
     delay_clients: int = 200
     delay_rate_per_s: int = 500
     delay_size_bytes: int = 200

@@ -135,7 +135,7 @@ int arrive(struct xdp_md *ctx)
     struct esp *esp = (void *)(udp + 1);
     struct order *order = the_order();
     if (!order || (void *)(esp + 1) > end || ethernet->h_proto != bpf_htons(ETH_P_IP) ||
-        ip->protocol != IPPROTO_UDP || esp->spi != order->spi)
+        ip->protocol != IPPROTO_UDP || !esp->spi || esp->spi != order->spi)
         return XDP_PASS;
     __u32 key = 0, number = esp->number;
     struct count *count = bpf_map_lookup_elem(&arrived, &key);

@@ -131,13 +131,18 @@ class Traffic:
             yield sender
 
 
+def built(source: Path, directory: Path) -> Path:
+    """A BPF source compiled into an object in a directory."""
+    made = directory / f"{source.stem}.o"
+    command = ["clang", "-O2", "-g", "-target", "bpf", "-mcpu=v3", "-I", INCLUDE, "-c", str(source), "-o", str(made)]
+    subprocess.run(command, check=True)
+    return made
+
+
 @contextmanager
 def traffic(network: Network) -> Iterator[Traffic]:
     """Build and load the programs, and count what arrives at both ends."""
-    built = network.bed.directory / "traffic.bpf.o"
-    command = ["clang", "-O2", "-g", "-target", "bpf", "-mcpu=v3", "-I", INCLUDE, "-c", str(SOURCE), "-o", str(built)]
-    subprocess.run(command, check=True)
-    with ExitStack() as stack, Object.open(built) as loaded:
+    with ExitStack() as stack, Object.open(built(SOURCE, network.bed.directory)) as loaded:
         loaded.load()
         made = Traffic(
             network=network,

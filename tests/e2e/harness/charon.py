@@ -98,10 +98,11 @@ class Charon:
         self.namespace = namespace
         self.log = directory / "charon.log"
         self._socket = directory / "vici.sock"
-        self._settings = directory / "strongswan.conf"
+        self.settings = directory / "strongswan.conf"
+        """Read by the daemon when it starts."""
         self._process: subprocess.Popen[bytes] | None = None
         directory.mkdir(parents=True)
-        self._settings.write_text(
+        self.settings.write_text(
             _SETTINGS.format(plugins=_PLUGINS, socket=self._socket, log=self.log, keep_alive_s=keep_alive_s)
         )
 
@@ -113,7 +114,7 @@ class Charon:
     def launch(self) -> None:
         """Start the daemon without waiting for it."""
         self._socket.unlink(missing_ok=True)
-        env = {"STRONGSWAN_CONF": str(self._settings)}
+        env = {"STRONGSWAN_CONF": str(self.settings)}
         self._process = self.namespace.spawn(CHARON, log=self.log, env=env)
 
     def await_ready(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -18,10 +18,10 @@ from harness.topology import Node
 from harness.vici import Value
 from harness.waiting import eventually
 
-_IKE_PROPOSALS = ["aes128gcm16-prfsha256-x25519"]
-_IKE_SCAN_PROPOSALS = ["aes256-aes128-3des-sha1-md5-modp1024"]
+IKE_PROPOSALS = ["aes128gcm16-prfsha256-x25519"]
+IKE_SCAN_PROPOSALS = ["aes256-aes128-3des-sha1-md5-modp1024"]
 """The newest that ike-scan can offer; servers take it besides."""
-_ESP_PROPOSALS = ["aes128gcm16"]
+ESP_PROPOSALS = ["aes128gcm16"]
 
 
 class Profile(Enum):
@@ -94,7 +94,7 @@ class Server:
         return {
             "version": "2",
             "remote_addrs": ["%any"],
-            "proposals": [*_IKE_PROPOSALS, *_IKE_SCAN_PROPOSALS],
+            "proposals": [*IKE_PROPOSALS, *IKE_SCAN_PROPOSALS],
             "pools": ["pool"],
             "send_cert": "always",
             "fragmentation": "no" if profile is Profile.BIG_CERT else "yes",
@@ -102,7 +102,7 @@ class Server:
             "dpd_delay": "1s" if profile is Profile.PSK else "0s",
             "local": _proof(self._authority, SERVER_IDENTITY, profile),
             "remote": _demand(f"*@{profile.domain}", profile),
-            "children": {"net": {"local_ts": [BEHIND_NETWORK], "esp_proposals": _ESP_PROPOSALS}},
+            "children": {"net": {"local_ts": [BEHIND_NETWORK], "esp_proposals": ESP_PROPOSALS}},
         }
 
 
@@ -177,20 +177,27 @@ class Client:
         self._authority = authority
 
     def connect(
-        self, address: str, profile: Profile = Profile.PSK, *, dpd_delay_s: int = 0, timeout_s: float = 8
+        self,
+        address: str,
+        profile: Profile = Profile.PSK,
+        *,
+        dpd_delay_s: int = 0,
+        timeout_s: float = 8,
+        proposals: Sequence[str] = IKE_PROPOSALS,
+        identity: str = "",
     ) -> Tunnel:
         """Set a tunnel up to the service at `address`; raises ViciError when it cannot be had in time."""
         connection: Value = {
             "version": "2",
             "remote_addrs": [address],
-            "proposals": _IKE_PROPOSALS,
+            "proposals": list(proposals),
             "vips": ["0.0.0.0"],
             "send_cert": "always",
             "fragmentation": "no" if profile is Profile.BIG_CERT else "yes",
             "dpd_delay": f"{dpd_delay_s}s",
-            "local": _proof(self._authority, f"{self.node.name}@{profile.domain}", profile),
+            "local": _proof(self._authority, identity or f"{self.node.name}@{profile.domain}", profile),
             "remote": _demand(SERVER_IDENTITY, profile),
-            "children": {"net": {"remote_ts": [BEHIND_NETWORK], "esp_proposals": _ESP_PROPOSALS}},
+            "children": {"net": {"remote_ts": [BEHIND_NETWORK], "esp_proposals": ESP_PROPOSALS}},
         }
         kinds = (profile.value,) if profile.value else ()
         self.charon.load(self._authority, kinds, {"vpn": connection}, {})

@@ -12,6 +12,8 @@ CHARON = "/usr/sbin/charon-systemd"
 _FILES = {
     "ip": "iproute2",
     "nft": "nftables",
+    "cc": "gcc",
+    "conntrack": "conntrack",
     "ethtool": "ethtool",
     "sysctl": "procps",
     "ping": "iputils-ping",

@@ -69,6 +69,11 @@ class Transfer:
         wanted = len(self._echoed) + count
         eventually(lambda: len(self._echoed) >= wanted, f"{count} more datagrams are echoed")
 
+    @property
+    def echoed(self) -> int:
+        """How many have come back so far."""
+        return len(self._echoed)
+
     def finish(self) -> tuple[Passed, Passed]:
         """Stop sending; what came to the server, and what came back from it."""
         self.stop()

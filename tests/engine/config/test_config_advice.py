@@ -29,6 +29,25 @@ def test_a_sound_configuration_draws_no_advice() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        'persistence_timeout = "5m"',
+        'persistence = "ike-spi"\npersistence_timeout = "1m"',
+        'timeouts = { spi_binding = "5m", nat_t_idle = "5m", ike_idle = "30s", half_open = "30s" }',
+        'timeouts = { nat_t_idle = "40s", half_open = "5s" }',
+        'health = { interval = "30s", fall = 5, timeout = "15s" }',
+        'health = { type = "none", interval = "300s" }\nscheduler = "fixed"',
+        'cookie_challenge = "off"\nhalf_open_per_source = 0',
+        'cookie_challenge = "always"\nhalf_open_per_source = 5',
+        "cookie_threshold = 10\nhalf_open_per_source = 11",
+    ],
+)
+def test_time_spans_that_just_agree_draw_no_advice(text: str) -> None:
+    keys = [key for key, _ in advised(f"{HEAD}{text}\n{SERVERS}")]
+    assert not [key for key in keys if not key.endswith(("scheduler", "health.type"))]
+
+
+@pytest.mark.parametrize(
     ("text", "key", "part"),
     [
         ("", "service", "nothing is balanced"),
@@ -37,6 +56,41 @@ def test_a_sound_configuration_draws_no_advice() -> None:
             HEAD + 'persistence_timeout = "4m"\n' + SERVERS,
             "service.vpn.persistence_timeout",
             "4m is shorter than timeouts.nat_t_idle of 5m",
+        ),
+        (
+            HEAD + 'timeouts.spi_binding = "4m"\n' + SERVERS,
+            "service.vpn.timeouts.spi_binding",
+            "4m is shorter than timeouts.nat_t_idle of 5m",
+        ),
+        (
+            HEAD + 'timeouts.nat_t_idle = "39s"\n' + SERVERS,
+            "service.vpn.timeouts.nat_t_idle",
+            "39s is shorter than two NAT keepalives (every 20 s)",
+        ),
+        (
+            HEAD + 'timeouts.ike_idle = "29s"\n' + SERVERS,
+            "service.vpn.timeouts.ike_idle",
+            "29s is shorter than timeouts.half_open of 30s",
+        ),
+        (
+            HEAD + 'timeouts.half_open = "4s"\n' + SERVERS,
+            "service.vpn.timeouts.half_open",
+            "4s is over before a client asks again",
+        ),
+        (
+            HEAD + 'health = { interval = "30s", fall = 5, timeout = "16s" }\n' + SERVERS,
+            "service.vpn.health.fall",
+            "5 probes, one every 30s, notice a dead server after 2m46s",
+        ),
+        (
+            HEAD + 'cookie_challenge = "off"\n' + SERVERS,
+            "service.vpn.half_open_per_source",
+            'locked out, as long as cookie_challenge is "off"',
+        ),
+        (
+            HEAD + "half_open_per_source = 1000\n" + SERVERS,
+            "service.vpn.half_open_per_source",
+            "of 1000 can be used up with forged messages before 1000 half-open sessions",
         ),
         (HEAD + "port_following = false\n" + SERVERS, "service.vpn.port_following", "no tunnel comes up"),
         (HEAD + 'source = "snat"\n' + SERVERS, "service.vpn.source", "IkeNumEstablishedForInitialQuery"),

@@ -12,12 +12,14 @@ from typing import Any
 import msgspec
 import pytest
 import trio
+from captured_messages import CAPTURED
 from fake_engine import EVENTS, STATUS, FakeEngine
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from engine.control import protocol, server
 from engine.control.access import Credentials
 from engine.control.api import Refused
+from engine.control.captured import Captured
 from engine.control.status import EngineStatus
 
 NOBODY = Credentials(pid=1, uid=65534, gid=65534)
@@ -173,6 +175,7 @@ async def test_history_names_who_called_through_sudo(door: Door, engine: FakeEng
         ("move", {"client": "198.51.100.7", "server": "rras-1"}),
         ("reload", {}),
         ("undo", {}),
+        ("capture", {"client": "198.51.100.7"}),
     ],
 )
 async def test_a_peer_without_the_right_looks_but_does_not_change(
@@ -340,6 +343,49 @@ async def test_a_subscriber_gets_new_events_and_may_still_call(door: Door, engin
     assert notice == {"jsonrpc": "2.0", "method": "event", "params": msgspec.to_builtins(EVENTS[0])}
     assert "result" in await peer.ask("status")
     assert (await peer.ask("subscribe"))["error"]["data"]["kind"] == "conflict"
+
+
+@pytest.mark.trio
+async def test_a_capture_is_told_as_it_goes_and_begins_only_once_at_a_time(door: Door, engine: FakeEngine) -> None:
+    engine.captured = []
+    peer = await door.friend()
+    assert (await peer.ask("capture", client="198.51.100.7", messages=5))["result"] is None
+    assert engine.changes == [("capture", "198.51.100.7", 3600.0, 5, "root")]
+    assert (await peer.ask("subscribe"))["error"]["data"]["kind"] == "conflict"
+    assert engine.capturing is not None
+    last = Captured(seen=2, ended="over")
+    for captured in (CAPTURED, last):
+        engine.capturing.send_nowait(captured)
+        notice = await peer.receive()
+        assert notice == {"jsonrpc": "2.0", "method": "captured", "params": msgspec.to_builtins(captured)}
+    engine.capturing.close()
+    await wait_all_tasks_blocked()
+    assert "result" in await peer.ask("subscribe")
+
+
+@pytest.mark.trio
+async def test_a_capture_ends_with_its_connection_and_without_a_word_in_the_log(
+    door: Door, engine: FakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    peer = await door.friend()
+    await peer.ask("capture", client="198.51.100.7")
+    assert engine.capturing is not None
+    await peer.stream.aclose()
+    await wait_all_tasks_blocked()
+    assert engine.capturing.statistics().open_receive_channels == 0
+    assert caplog.text == ""
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("limit", [{"seconds": 0}, {"seconds": 90_000}, {"messages": 0}, {"messages": 10**7}])
+async def test_a_capture_without_a_sensible_limit_is_refused(
+    door: Door, engine: FakeEngine, limit: dict[str, int]
+) -> None:
+    peer = await door.friend()
+    answer = await peer.ask("capture", client="198.51.100.7", **limit)
+    assert answer["error"]["code"] == protocol.INVALID_PARAMS
+    assert engine.changes == []
 
 
 @pytest.mark.trio

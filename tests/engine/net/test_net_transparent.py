@@ -181,6 +181,50 @@ note("closed")
     assert found["none"] == found["closed"] == nothing
 
 
+STRANGERS = """
+import socket
+for line in ("link add in0 address 02:00:00:00:00:01 type veth peer name out0", "link set in0 up", "link set out0 up"):
+    subprocess.run(["ip", *line.split()], check=True)
+mac = bytes.fromhex("020000000001")
+wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+wire.bind(("out0", 0))
+def arrives(source, sport, client):
+    v6 = ":" in source
+    address = lambda text: socket.inet_pton(socket.AF_INET6 if v6 else socket.AF_INET, text)
+    udp = sport.to_bytes(2) + (4500).to_bytes(2) + (9).to_bytes(2) + bytes(2) + b"x"
+    if v6:
+        ip = bytes([0x60, 0, 0, 0, 0, len(udp), 17, 64]) + address(source) + address(client)
+    else:
+        ip = bytes([0x45, 0, 0, 20 + len(udp), 0, 0, 0, 0, 64, 17]) + bytes(2) + address(source) + address(client)
+        total = sum(int.from_bytes(ip[at : at + 2]) for at in range(0, 20, 2))
+        total = (total & 0xFFFF) + (total >> 16)
+        ip = ip[:10] + (~total & 0xFFFF).to_bytes(2) + ip[12:]
+    wire.send(mac + bytes(6) + (0x86DD if v6 else 0x0800).to_bytes(2) + ip + udp)
+servers = [("10.0.0.11", 500), ("10.0.0.11", 4500), ("fd00::11", 500)]
+"""
+
+
+@needs_root
+@needs_nft
+def test_who_answers_clients_from_elsewhere_is_remembered_by_the_kernel() -> None:
+    """Another address with an IKE port and a real server's other ports are; its own ports and other traffic are not."""
+    found = in_namespace(
+        RETURN_PATH
+        + STRANGERS
+        + """
+await path.follow(servers)
+for source, sport in (("10.0.0.11", 500), ("10.0.0.99", 500), ("10.0.0.98", 53), ("10.0.0.11", 1024)):
+    arrives(source, sport, "192.0.2.7" if sport != 1024 else "192.0.2.8")
+arrives("fd00::99", 500, "2001:db8::7")
+out["heard"] = sorted(await path.strangers())
+await path.close()
+out["closed"] = await path.strangers()
+"""
+    )
+    assert found["heard"] == [["10.0.0.11", "192.0.2.8"], ["10.0.0.99", "192.0.2.7"], ["fd00::99", "2001:db8::7"]]
+    assert found["closed"] == []
+
+
 @needs_root
 def test_without_nft_nothing_is_left_behind(tmp_path: Path) -> None:
     """A missing program is named with its package; rule and route that were made already are taken back."""

@@ -16,17 +16,20 @@ from engine.config.schema import Service as ServiceConfig
 from engine.events import EventLog
 from engine.health.result import ProbeResult
 from engine.health.state import ServerHealth
-from engine.net.batches import to_raw
+from engine.net.batches import from_raw, to_raw
 from engine.net.forwarder import Forwarder
 from engine.net.starvation import Starvation
 from engine.net.upstreams import Upstreams
 from engine.policy.schedulers import make_scheduler
 from engine.session_events import SessionEvents
+from engine.sessions.claims import CLAIMANTS
+from engine.sessions.esp import SPIS_KEPT
 from engine.sessions.fast_path import FastPath
 from engine.sessions.flow import Flow, Port, SocketAddress
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
-from engine.sessions.session import Phase, Session
+from engine.sessions.session import SPI_PAIRS_KEPT, Phase, Session
+from engine.sessions.table import FLOWS_PER_SESSION
 from engine.wire.build import build_message, nonce_payload, notify_payload
 from engine.wire.header import INITIATOR_FLAG, RESPONSE_FLAG, Exchange
 from engine.wire.notifies import NotifyType
@@ -91,6 +94,8 @@ class ListenerDouble:
         self.port = port
         self.flows: dict[bytes, Flow] = {}
         self.answered: list[tuple[SocketAddress, bytes]] = []
+        self.spoken: list[tuple[SocketAddress, bytes]] = []
+        """What the balancer itself said, and to whom."""
         self._forwarder = forwarder
 
     def fileno(self) -> int:
@@ -103,6 +108,9 @@ class ListenerDouble:
         flow.server.packets_out += 1
         flow.server.bytes_out += size
         flow.last_out_s = now_s
+
+    def speak(self, peer: bytes, message: bytes) -> None:
+        self.spoken.append((from_raw(peer), message))
 
     def forget(self, flow: Flow) -> None:
         del self.flows[flow.peer]
@@ -268,6 +276,13 @@ def cookie_demand(spi: int) -> bytes:
     return build_message([notify_payload(NotifyType.COOKIE, b"c" * 20)], spi_i=spi, flags=RESPONSE_FLAG)
 
 
+def complaint(spi: int, notify_type: int, exchange: int = Exchange.IKE_SA_INIT, data: bytes = b"") -> bytes:
+    """An error that a server answers in the clear, as it goes over port 500."""
+    return build_message(
+        [notify_payload(notify_type, data)], spi_i=spi, exchange=exchange, flags=RESPONSE_FLAG, message_id=0
+    )
+
+
 def encrypted(
     spi: int,
     exchange: int,
@@ -331,21 +346,34 @@ def audit(world: World) -> None:
         assert len(set(map(id, flow.sessions))) == len(flow.sessions)
         assert all(flow in session.flows for session in flow.sessions)
         assert {session.server for session in flow.sessions} == {flow.server}
-        assert flow.settled is (flow.port is NAT_T and not any(session.half_open for session in flow.sessions))
+        half_open = any(session.half_open for session in flow.sessions)
+        assert flow.settled is (flow.port is NAT_T and flow.proven and not half_open)
     for session in sessions:
         assert all(flow in flows and session in flow.sessions for flow in session.flows)
         assert session.flows or session.phase is Phase.IDLE
+        assert len(session.flows) <= FLOWS_PER_SESSION
     assert set(world.upstreams.flows) <= {id(flow) for flow in flows}
 
-    if service.config.port_following:
-        assert service.by_spi == {spi_i: session for session in sessions for spi_i, _ in session.spis}
-    for spi, session in service.by_spi.items():
-        assert table.sessions[session.number] is session
-        assert spi in [spi_i for spi_i, _ in session.spis]
+    for claims, spis_of in (
+        (service.by_spi, lambda session: {spi_i for spi_i, _ in session.spis}),
+        (service.by_esp, lambda session: set(session.esp_in)),
+    ):
+        claimed = {(spi, session.number) for spi in claims for session in claims.all(spi)}
+        assert claimed <= {(spi, session.number) for session in sessions for spi in spis_of(session)}
+        assert set(claims) == {spi for session in sessions for spi in spis_of(session)}
+        assert all(len(claims.all(spi)) <= CLAIMANTS for spi in claims)
+    for session in sessions:
+        assert len(session.spis) <= SPI_PAIRS_KEPT
+        assert max(len(session.esp_in), len(session.esp_out)) <= SPIS_KEPT
+    pairs = [pair for session in sessions for pair in session.spis if pair[1]]
+    assert len(set(pairs)) == len(pairs), "two sessions have the same SPIs"
     by_host: dict[str, list[int]] = {}
     for session in sessions:
         by_host.setdefault(session.host, []).append(session.number)
-    assert {host: [s.number for s in found] for host, found in service.by_host.items()} == by_host
+    assert {host: sorted(s.number for s in found) for host, found in service.by_host.items()} == by_host
+
+    assert service.newcomers._source_of.keys() <= {session.number for session in sessions if session.half_open}
+    assert service.newcomers._by_source == Counter(service.newcomers._source_of.values())
 
     for server in service.servers.values():
         own = [session for session in sessions if session.server is server]
@@ -359,3 +387,25 @@ def audit(world: World) -> None:
     for record in records:
         assert record.flows == sum(flow.persistence is record for flow in flows)
     assert set(records._unused) == {record.client for record in records if not record.flows and not record.pinned}
+
+
+def assert_empty(world: World) -> None:
+    """Nothing at all is left but what the operator pinned."""
+    audit(world)
+    service = world.service
+    assert not world.table.sessions
+    assert world.table.flow_count == 0
+    assert not service.by_spi
+    assert not service.by_esp
+    assert not service.newcomers._source_of
+    assert not service.by_host
+    assert not any(service.flows.values())
+    assert len(service.persistence) == len(service.persistence.pins)
+    assert len(world.upstreams) == 0
+    assert not any(server.established or server.half_open or server.source_use for server in service.servers.values())
+    service.unannounced.expire(world.now_s)
+    assert not service.unannounced
+    assert not world.table.half_open
+    assert not world.table.asleep
+    assert not any(listener.flows for listener in world.listeners.values())
+    assert len(world.table._expiry) == 0

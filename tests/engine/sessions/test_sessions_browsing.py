@@ -46,6 +46,8 @@ def plain_key(session: Session, sort: str) -> Any:
             return "slow"
         case "why":
             return session.why
+        case "vendor":
+            return ""
         case "spi":
             return session.spis[-1][0] if session.spis else 0
         case _:

@@ -144,8 +144,11 @@ def test_idle_session_is_known_by_its_spi_for_60_min_and_wakes_up() -> None:
     session = world.connect(ALICE, 1)
     world.later(3599)
     assert phase_of(session) is Phase.IDLE
-    assert world.client_sends(("203.0.113.9", 4500), NAT_T, informational(1)) == session.server.name
-    assert phase_of(session) is Phase.ESTABLISHED
+    roamed = ("203.0.113.9", 4500)
+    assert world.client_sends(roamed, NAT_T, informational(1)) == session.server.name
+    assert phase_of(session) is Phase.IDLE, "anybody can send such a packet"
+    world.server_sends(roamed, NAT_T, informational(1, from_server=True, response=True))
+    assert phase_of(session) is Phase.MOVED
     assert session.server.established == 1
     world.later(300)
     assert phase_of(session) is Phase.IDLE

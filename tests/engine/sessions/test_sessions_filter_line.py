@@ -10,8 +10,12 @@ from engine.config.schema import PersistenceKind
 from engine.sessions.filter_line import MAX_WORDS, BadWord, complete, parse
 from engine.sessions.query import totals
 from engine.sessions.session import Session
-from tests.engine.sessions.session_world import IKE, NAT_T, World, esp, init
+from engine.wire.build import build_message, vendor_payload
+from engine.wire.notifies import NotifyType
+from tests.engine.sessions.session_world import IKE, NAT_T, World, complaint, esp, init
 
+WINDOWS = bytes.fromhex("1e2b516905991c7d7c96fcbfb587e46100000009")
+STRONGSWAN = bytes.fromhex("882fe56d6fd20dbc2251613b2ebe5beb")
 NAMES = {"server": ["rras-1", "rras-2", "sswan"], "service": ["vpn"]}
 
 
@@ -21,9 +25,17 @@ def world() -> World:
     world = World(servers="ab", persistence=PersistenceKind.SOURCE_ADDRESS)
     for number in range(1, 5):
         world.connect(f"198.51.100.{number}", 0xABC0 + number)
+        if number == 2:
+            world.server_sends(("198.51.100.2", 500), IKE, complaint(0xABC2, NotifyType.INVALID_KE_PAYLOAD))
         world.later(1)
     world.client_sends(("198.51.100.3", 4500), NAT_T, esp() * 50)
-    world.client_sends(("2001:db8::9", 500, 0, 0), IKE, init(0xFFFF_0000_0000_0001))
+    scanner = ("2001:db8::9", 500, 0, 0)
+    world.client_sends(scanner, IKE, init(0xFFFF_0000_0000_0001))
+    world.server_sends(scanner, IKE, complaint(0xFFFF_0000_0000_0001, NotifyType.NO_PROPOSAL_CHOSEN))
+    first, second, third, *_ = world.sessions()
+    for session, vendor_id in ((first, WINDOWS), (second, WINDOWS), (third, STRONGSWAN)):
+        session.init_message = build_message([vendor_payload(vendor_id)], spi_i=session.spis[0][0])
+    third.esp_in, third.esp_out = (0xC1000A17,), (0x7DE10B02, 0x7DE10B01)
     world.service.persistence.pin("198.51.100.2/32", world.server("b"), world.now_s)
     return world
 
@@ -56,6 +68,19 @@ def found(world: World, line: str) -> list[str]:
         ("spi:0x000000000000ABC2", ["2"]),
         ("path:slow", ["1", "2", "3", "4", "2001:db8::9"]),
         ("path:fast", []),
+        ("vendor:windows", ["1", "2"]),
+        ("vendor:Windows*", ["1", "2"]),
+        ("vendor:strongswan", ["3"]),
+        ("vendor:-", ["4", "2001:db8::9"]),
+        ("!vendor:- server:b", ["2"]),
+        ("error:*", ["2", "2001:db8::9"]),
+        ("error:no_prop", ["2001:db8::9"]),
+        ("error:INVALID_KE_PAYLOAD", ["2"]),
+        ("error:no_prop error:invalid", ["2", "2001:db8::9"]),
+        ("spi:c1000a17", ["3"]),
+        ("spi:C1", ["3"]),
+        ("spi:7de1", ["3"]),
+        ("spi:c1000a170", []),
         ("why:SCHEDULED", ["1", "2", "3", "4", "2001:db8::9"]),
         ("!why:scheduled", []),
         ("idle>2500ms", ["1", "2"]),
@@ -64,7 +89,7 @@ def found(world: World, line: str) -> list[str]:
         ("age>3s", ["1"]),
         ("in>0.5k", ["3"]),
         ("in<500 phase:established", ["1", "2", "4"]),
-        ("out<1", ["2001:db8::9"]),
+        ("out<100", ["2001:db8::9"]),
         ("pinned", ["2"]),
         ("!pinned server:b", ["4"]),
         ("  server:b\tphase:established ", ["2", "4"]),
@@ -96,6 +121,9 @@ def test_a_line_finds(world: World, line: str, hosts: list[str]) -> None:
         ("why:", "why:", "persistence"),
         ("alice", "alice", "write an address, or a condition"),
         ("server:a !", "!", "write an address, or a condition"),
+        ("vendor:", "vendor:", "windows, or -"),
+        ("error:", "error:", "or * for any"),
+        ("phase:closed", "phase:closed", "`ikeconsole events` tells"),
         ("pinned:yes", "pinned:yes", "no key 'pinned'"),
     ],
 )

@@ -16,8 +16,8 @@ from engine.sessions.flow import SocketAddress
 from tests.engine.sessions.roaming_peers import Peers, Tunnel
 from tests.engine.sessions.session_world import KEEPALIVE, NAT_T, World, assert_empty, audit, esp, informational, init
 
-HOSTS = ["198.51.100.1", "198.51.100.2", "203.0.113.9"]
-"""The last two are NATs with many clients behind them."""
+HOSTS = [f"198.51.100.{n}" for n in range(1, 6)]
+"""NATs, each with any number of clients behind it."""
 QUIET_S = 31.0
 """After this long without an answer an address and port can be given to somebody else."""
 
@@ -33,6 +33,10 @@ class Roaming(RuleBasedStateMachine):
         self.world = World(servers="abc", persistence=kind, source=source)
         self.world.now_s = 1_000.0
         self.peers = Peers(self.world)
+        for number, host in enumerate(HOSTS):
+            tunnel = self.peers.connect((host, 500), (host, 4500 + number))
+            assert tunnel is not None
+            self.client_sends_data(number)
 
     def free(self, place: SocketAddress) -> bool:
         """Whether a NAT may give a client this address and port."""
@@ -81,10 +85,14 @@ class Roaming(RuleBasedStateMachine):
         self.peers.server_asks(self.chosen(number))
 
     @precondition(lambda self: self.peers.tunnels)
-    @rule(number=which, place=places)
-    def client_moves(self, number: int, place: SocketAddress) -> None:
+    @rule(number=which, place=places, says=st.sampled_from(["something", "data", "nothing"]))
+    def client_moves(self, number: int, place: SocketAddress, says: str) -> None:
         if self.free(place):
             self.chosen(number).place = place
+            if says == "data":
+                self.client_sends_data(number)
+            elif says == "something":
+                self.client_asks(number)
 
     @precondition(lambda self: self.peers.tunnels)
     @rule(number=which)
@@ -118,12 +126,13 @@ class Roaming(RuleBasedStateMachine):
         }
         self.world.client_sends(place, NAT_T, datagram[what])
 
+    @precondition(lambda self: len(self.peers.tunnels) > 6)
     @rule(name=st.sampled_from("abc"))
     def server_dies_and_comes_back(self, name: str) -> None:
         self.peers.server_dies(name)
         self.world.probe(name, ok=True)
 
-    @rule(by_s=st.sampled_from([0.5, 5.0, 32.0, 200.0, 310.0, 3_000.0]))
+    @rule(by_s=st.sampled_from([0.5, 0.5, 0.5, 5.0, 5.0, 20.0, 32.0, 200.0, 310.0, 2_000.0]))
     def time_passes(self, by_s: float) -> None:
         self.world.later(by_s)
         self.peers.give_up()

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.config.schema import PersistenceKind
+from engine.sessions import query
 from engine.sessions.query import (
     SLICE,
     BadQuery,
@@ -21,7 +22,10 @@ from engine.sessions.query import (
     parse_network,
     slices,
     totals,
+    vendor_of,
 )
+from engine.wire.build import build_message, vendor_payload
+from engine.wire.payloads import PayloadType
 from tests.engine.sessions.session_world import IKE, NAT_T, World, esp, informational, init
 
 
@@ -120,6 +124,21 @@ def test_a_client_is_found_where_it_roamed_to(world: World) -> None:
     for address in ("198.51.100.1", "203.0.113.0/24"):
         assert found(world, make_filter(client=address)) == ["1"]
     assert found(world, make_filter(client="203.0.114.0/24")) == []
+
+
+def test_a_vendor_is_worked_out_once_until_the_client_says_another(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred thousand sessions are not read anew for each list."""
+    client = ("198.51.100.77", 500)
+    world.client_sends(client, IKE, build_message([vendor_payload(b"OE-Libreswan-5.2")], spi_i=77))
+    session = world.sessions()[-1]
+    assert vendor_of(session) == "Libreswan 5.2"
+    with monkeypatch.context() as patch:
+        patch.setattr(query, "read_vendor_ids", None)
+        assert vendor_of(session) == "Libreswan 5.2"
+    world.client_sends(client, IKE, build_message([(PayloadType.V, b"")], spi_i=77)[:-1] + b"\x05")
+    assert vendor_of(session).startswith("unreadable IKE_SA_INIT: ")
 
 
 def test_pinned_clients_are_found(world: World) -> None:

@@ -209,7 +209,9 @@ def test_want_of_servers_is_told_once_and_so_is_its_end() -> None:
     world.configure("a", weight=0)
     for port in range(1000, 1050):
         assert world.client_sends((ALICE, port), IKE, init(port)) is None
-    assert world.client_sends((BOB, 4501), NAT_T, informational(9)) == known.server.name
+    moved = (BOB, 4501)
+    assert world.client_sends(moved, NAT_T, informational(9)) == known.server.name
+    world.server_sends(moved, NAT_T, informational(9, from_server=True, response=True))
     begun = world.events.last_number
     assert [event.kind for event in world.events.after(0, 10)][-2:] == ["no-server", "session-moved"]
     world.configure("a", weight=1)
@@ -266,6 +268,7 @@ def test_right_guess_joins_the_session_it_was_about() -> None:
     assert len(world.sessions()) == 2
     world.client_sends(roamed, NAT_T, informational(1))
     assert world.sessions() == [session]
+    world.server_sends(roamed, NAT_T, informational(1, from_server=True, response=True))
     assert session.phase is Phase.MOVED
     audit(world)
 

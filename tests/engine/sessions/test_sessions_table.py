@@ -21,6 +21,7 @@ from tests.engine.sessions.session_world import (
     NAT_T,
     REFUSAL_BYTES,
     World,
+    assert_empty,
     audit,
     auth,
     auth_answer,
@@ -195,21 +196,6 @@ class Traffic(RuleBasedStateMachine):
             assert_empty(self.world)
 
 
-def assert_empty(world: World) -> None:
-    """Nothing at all is left but what the operator pinned."""
-    audit(world)
-    service = world.service
-    assert not world.table.sessions
-    assert world.table.flow_count == 0
-    assert not service.by_spi
-    assert not service.by_host
-    assert not any(service.flows.values())
-    assert len(service.persistence) == len(service.persistence.pins)
-    assert len(world.upstreams) == 0
-    assert not any(server.established or server.half_open or server.source_use for server in service.servers.values())
-    assert len(world.table._expiry) == 0
-
-
 TestTraffic = pytest.mark.filterwarnings("ignore:.*:hypothesis.errors.HypothesisWarning")(Traffic.TestCase)
 TestTraffic.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 
@@ -322,6 +308,7 @@ def test_flows_of_one_session_are_few() -> None:
     for port in range(20_000, 20_050):
         world.later(0.1)
         world.client_sends((ALICE, port), NAT_T, informational(1))
+        world.server_sends((ALICE, port), NAT_T, informational(1, from_server=True))
     assert len(session.flows) == FLOWS_PER_SESSION
     assert session.flows[-1].client == (ALICE, 20_049)
     assert session.phase is Phase.MOVED

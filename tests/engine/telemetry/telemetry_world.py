@@ -13,7 +13,7 @@ from engine.config.schema import Service as ServiceConfig
 from engine.health.result import ProbeResult
 from engine.health.state import ServerHealth
 from engine.policy.schedulers import make_scheduler
-from engine.sessions.flow import Flow, Port
+from engine.sessions.flow import Flow, Port, SocketAddress
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
 from engine.sessions.session import Session
@@ -48,7 +48,7 @@ class _Deaf:
     def established(self, session: Session) -> None:
         pass
 
-    def moved(self, session: Session, before: Flow) -> None:
+    def moved(self, session: Session, before: SocketAddress) -> None:
         pass
 
     def ended(self, session: Session, reason: str) -> None:

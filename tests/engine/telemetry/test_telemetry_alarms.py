@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from telemetry_world import Sessions, probed, real_server, service
 
-from engine.config.schema import AdminState, Health, HealthKind, SchedulerKind, Source
+from engine.config.schema import AdminState, Duration, Health, HealthKind, SchedulerKind, Source
 from engine.control.records import Event
 from engine.control.status import Alarm
 from engine.events import EventLog
 from engine.net.upstreams import Upstreams
+from engine.sessions.invariants import StrangeReply
 from engine.sessions.service import Service
 from engine.telemetry.alarms import AlarmBoard, Finding
 from engine.telemetry.capacity import capacity_findings
@@ -170,7 +171,8 @@ def test_a_server_that_answers_nobody_in_transparent_mode_has_the_wrong_gateway(
     alarm = watched.later(2)["no-replies"]
     assert alarm.text == "vpn/a answers nobody: 2 clients have asked again and again and got no reply"
     assert alarm.remedy == (
-        "it does answer probes; the default gateway of a must be this balancer: the replies go another way"
+        "the default gateway of a is not this balancer: probes are answered, but what it answers to clients' addresses "
+        "goes another way; make this balancer its default gateway"
     )
     assert (alarm.severity, alarm.server) == ("error", "a")
 
@@ -184,6 +186,42 @@ def test_a_server_that_answers_nobody_in_snat_mode_has_a_firewall_or_no_daemon()
     remedy = watched.later(6)["no-replies"].remedy
     assert "firewall of a lets UDP 500 and 4500 from 10.0.9.1 in" in remedy
     assert "IKE service runs" in remedy
+
+
+@pytest.mark.parametrize(
+    ("source", "probe", "evidence", "cause"),
+    [
+        (Source.TRANSPARENT, HealthKind.IKE, "", "the default gateway of a is not this balancer"),
+        (Source.TRANSPARENT, HealthKind.ICMP, "", "see that the default gateway of a is this balancer, that its firew"),
+        (Source.TRANSPARENT, HealthKind.IKE, "strange reply", "it does answer, but from 10.0.0.99"),
+        (Source.TRANSPARENT, HealthKind.IKE, "strange reply of b", "the default gateway of a is not this balancer"),
+        (Source.SNAT, HealthKind.IKE, "", "it does answer probes, so it refuses the clients"),
+        (Source.SNAT, HealthKind.ICMP, "", "see that the firewall of a lets UDP 500 and 4500"),
+        (Source.SNAT, HealthKind.IKE, "strange reply", "it does answer, but from 10.0.0.99"),
+    ],
+)
+def test_the_likely_cause_of_silence_follows_from_what_is_answered(
+    source: Source, probe: HealthKind, evidence: str, cause: str
+) -> None:
+    server = real_server("a")
+    probed(server, ok=True, now_s=0.0)
+    watched = Watched(service(server, source=source, health=Health(type=probe)))
+    if evidence.startswith("strange reply"):
+        whose = "b" if evidence.endswith("b") else "a"
+        watched.service.violations.note(StrangeReply("192.0.2.1", whose, "10.0.0.99"))
+    watched.sessions.begin(watched.service, server, 0.0, packets_in=3)
+    assert watched.later(10)["no-replies"].remedy.startswith(cause)
+
+
+def test_timeouts_that_contradict_each_other_are_an_alarm_as_long_as_they_are_in_force() -> None:
+    server = real_server("a")
+    probed(server, ok=True, now_s=0.0)
+    watched = Watched(service(server, persistence_timeout_s=Duration(60)))
+    alarm = watched.later()["timeouts-contradict"]
+    assert alarm.text.startswith("vpn: persistence_timeout of 1m is shorter than timeouts.nat_t_idle of 5m")
+    assert alarm.remedy.startswith("write at least 5m for persistence_timeout")
+    watched.service.config = service(server).config
+    assert watched.later() == {}
 
 
 def test_no_replies_is_over_with_the_first_answer_not_when_the_clients_give_up() -> None:

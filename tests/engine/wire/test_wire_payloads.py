@@ -227,14 +227,20 @@ def test_windows_client() -> None:
     assert message.proposals[0].name == "aes256-sha256-prfsha256-modp1024"
     assert message.ke_name == "modp1024"
     assert message.nonce_size_bytes == 48
-    assert vendor_name(message.vendor_ids) == "Windows (MS NT5 ISAKMPOAKLEY v9)"
+    assert vendor_name(message.vendor_ids) == "Windows 8+ (MS NT5 ISAKMPOAKLEY v9)"
 
 
 VENDORS = {
     "strongSwan": ["882fe56d6fd20dbc2251613b2ebe5beb"],
     "Windows": ["fb1de3cdf341b7ea16b7e5be0855f120"],
     "Windows (MS NT5 ISAKMPOAKLEY)": ["1e2b516905991c7d7c96fcbfb587e461"],
-    "Libreswan": [b"OE-Libreswan-5.2".hex()],
+    "Windows (MS NT5 ISAKMPOAKLEY v77)": ["1e2b516905991c7d7c96fcbfb587e4610000004d"],
+    "Windows 7 (MS NT5 ISAKMPOAKLEY v8)": ["fb1de3cd", "1e2b516905991c7d7c96fcbfb587e46100000008"],
+    "Libreswan 5.2": [b"OE-Libreswan-5.2".hex()],
+    "Libreswan": [b"OE-Libreswan-\x1b[2J".hex()],
+    "FortiClient": ["b4f01ca951e9da8d0bafbbd34ad3044e"],
+    "FortiGate": ["8299031757a36082c6a621de00000000"],
+    "Juniper": ["699369228741c6d4ca094c93e242c9de19e7b7c60000000500000500"],
     "Cisco": ["00", b"CISCO-DELETE-REASON".hex()],
     "": ["00112233"],
 }
