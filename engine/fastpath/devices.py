@@ -10,8 +10,8 @@ from typing import Final
 from engine.config.addresses import expand_pool
 from engine.config.schema import Config
 from engine.fastpath.attachments import Attachment
-from engine.fastpath.bpf import BpfError
-from engine.fastpath.interfaces import Interface
+from engine.fastpath.bpf import BpfError, XdpMode
+from engine.fastpath.interfaces import Interface, hides_tags
 from engine.fastpath.layout import MAX_EGRESSES, MAX_PORTS
 from engine.fastpath.program import ForwardingProgram
 
@@ -66,6 +66,19 @@ def without_forwarding(
             if version in versions and not on:
                 remedy = f"sysctl -w net.{family}.conf.{interface.name}.forwarding=1"
                 yield f"{interface.name} does not forward IPv{version}, so its packets take the slow path: {remedy}"
+
+
+def can_answer(attached: Iterable[Attachment], interfaces: Mapping[int, Interface]) -> bool:
+    """Whether a frame can be sent back by whichever of the devices it came in by, with the VLAN tag that it came with.
+
+    In native mode the program does not see a tag that the driver has taken off, and the answer would leave without.
+    """
+    return not any(
+        attachment.mode is XdpMode.NATIVE
+        and (not attachment.egress or (interface.carries_vlans and hides_tags(interface)))
+        for attachment in attached
+        if (interface := interfaces.get(attachment.index)) is not None
+    )
 
 
 class Egresses:

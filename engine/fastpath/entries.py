@@ -23,8 +23,8 @@ class Entries:
 
 
 def is_ready(flow: Flow) -> bool:
-    """Whether its real server has answered, and it has a source address towards it and a way back to its client."""
-    return flow.last_out_s > 0 and flow.source is not None and flow.listener is not None
+    """Whether its real server has shown its client to be there, and it has a source and a way back to its client."""
+    return flow.proven and flow.source is not None and flow.listener is not None
 
 
 def has_lost_port(flow: Flow) -> bool:

@@ -9,6 +9,7 @@ from typing import Final
 
 from engine.fastpath.layout import (
     BYTES_AT,
+    ESP_SPI_AT,
     FLOW_V4,
     LAST_USED_AT,
     PACKETS_AT,
@@ -57,6 +58,8 @@ class FlowTable:
         self.size_bytes = memory.cast("Q")[(track + BYTES_AT) // 8 :: size // 8]
         self.last_used = memory.cast("H")[(track + LAST_USED_AT) // 2 :: size // 2]
         """In ticks."""
+        self.esp_words = memory.cast("I")[(track + ESP_SPI_AT) // 4 :: size // 4]
+        """The first word of the latest ESP, as the machine reads it; 0: none has passed."""
         self._cooling: OrderedDict[int, float] = OrderedDict()
         """When slots that were left can be used again, the soonest first."""
 
@@ -94,7 +97,7 @@ class FlowTable:
 
     def close(self) -> None:
         """Let go of the memory."""
-        for view in (self._states, self.packets, self.size_bytes, self.last_used, self._memory):
+        for view in (self._states, self.packets, self.size_bytes, self.last_used, self.esp_words, self._memory):
             view.release()
 
     def _is_cooling(self, slot: int) -> bool:

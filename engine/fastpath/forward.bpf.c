@@ -189,6 +189,8 @@ static __always_inline __u16 adjusted_udp(__u16 checksum, __u32 change)
     return sum ? sum : 0xffff;
 }
 
+#include "shield.h"
+
 /* ---- next hops ---- */
 
 /* Generation and time: a hop found in another epoch is not trusted any more. */
@@ -341,7 +343,7 @@ static __always_inline int forward_v4(struct xdp_md *ctx, const struct control *
     struct tuple_v4 key = {ip->saddr, ip->daddr, udp->source, udp->dest};
     struct flow_v4 *flow = find_v4(control, &key);
     if (!flow)
-        return pass(REASON_MISS);
+        return meet_stranger(ctx, link_bytes);
     __u32 network_bytes = bpf_ntohs(ip->tot_len), udp_bytes = bpf_ntohs(udp->len);
     if (udp_bytes < sizeof(*udp) || network_bytes != udp_bytes + sizeof(*ip) || (void *)ip + network_bytes > end)
         return pass(REASON_MALFORMED);
@@ -416,7 +418,7 @@ static __always_inline int forward_v6(struct xdp_md *ctx, const struct control *
     __builtin_memcpy(key.destination, &ip->daddr, sizeof(key.destination));
     struct flow_v6 *flow = find_v6(control, &key);
     if (!flow)
-        return pass(REASON_MISS);
+        return meet_stranger(ctx, link_bytes);
     if (!udp->check) /* which IPv6 requires (RFC 8200 section 8.1): adjusting none would make one up */
         return pass(REASON_MALFORMED);
     __u32 udp_bytes = bpf_ntohs(udp->len);

@@ -43,11 +43,12 @@ _GET_DEVICE: Final = 1
 _DEVICE_INDEX, _DEVICE_XDP_FEATURES = 1, 3
 _TAKES_REDIRECTS: Final = 0x4
 
-# Linux: SIOCETHTOOL of linux/sockios.h, ETHTOOL_GFLAGS and ETH_FLAG_RXVLAN of linux/ethtool.h
+# Linux: SIOCETHTOOL of linux/sockios.h, ETHTOOL_GFLAGS, ETH_FLAG_RXVLAN and ETH_FLAG_LRO of linux/ethtool.h
 _ASK_DRIVER: Final = 0x8946
 _DRIVER_REQUEST: Final = struct.Struct("@16sP16x")
 _GET_FLAGS: Final = 0x25
 _TAKES_TAGS_OFF: Final = 1 << 8
+_MERGES: Final = 1 << 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +139,25 @@ def hides_tags(interface: Interface) -> bool:
     It puts them on again when the frames leave, also by another device. Virtual devices pass on frames whose tags
     others have taken off.
     """
+    flags = _driver_flags(interface.name)
+    return flags is None or bool(interface.kind or flags & _TAKES_TAGS_OFF)
+
+
+def merges_packets(interface: Interface) -> bool:
+    """Whether the card makes one packet of several that arrive (LRO), with which many drivers refuse native XDP."""
+    return bool((_driver_flags(interface.name) or 0) & _MERGES)
+
+
+def _driver_flags(name: str) -> int | None:
+    """What a device's driver has switched on (ETHTOOL_GFLAGS); None: there is no such device, or no asking."""
     flags = array("I", [_GET_FLAGS, 0])
     address, _ = flags.buffer_info()
     try:
         with socket(AF_INET, SOCK_DGRAM) as kernel:
-            ioctl(kernel, _ASK_DRIVER, _DRIVER_REQUEST.pack(interface.name.encode(), address))
+            ioctl(kernel, _ASK_DRIVER, _DRIVER_REQUEST.pack(name.encode(), address))
     except OSError:
-        return True
-    return bool(interface.kind or flags[1] & _TAKES_TAGS_OFF)
+        return None
+    return flags[1]
 
 
 def _interface(answer: bytes, addresses: Mapping[int, list[str]]) -> Interface:

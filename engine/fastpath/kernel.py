@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 
 import trio
@@ -11,15 +11,18 @@ import trio
 from engine.config.schema import Config
 from engine.fastpath.attachments import Attachment, Attachments
 from engine.fastpath.bpf import XdpMode
-from engine.fastpath.devices import Egresses, wanted_devices, without_forwarding
+from engine.fastpath.devices import Egresses, can_answer, wanted_devices, without_forwarding
 from engine.fastpath.interfaces import Interface, list_interfaces, route_to
-from engine.fastpath.layout import FLOW_V4, FLOW_V6, FlowLayout, Reason
+from engine.fastpath.layout import FLOW_V4, FLOW_V6, KEPT_OFF, FlowLayout, Reason, ShieldFlag
 from engine.fastpath.netlink_watch import Change, NetlinkWatch
 from engine.fastpath.program import ForwardingProgram
 from engine.fastpath.reconciler import Reconciler
+from engine.fastpath.shields import Shields
 from engine.fastpath.totals import Totals
 from engine.sessions.flow import Flow
 from engine.sessions.real_server import RealServer
+from engine.sessions.service import Service
+from engine.wire.cookie import CookieKeys
 
 RECONCILE_EVERY_S = 0.1
 COUNT_EVERY_S = 1.0
@@ -28,29 +31,38 @@ READ_PER_S = 20_000
 VERIFY_EVERY_S = 10.0
 FOLLOW_EVERY_S = 0.25
 """However fast routes and devices flap."""
+COMPLETE_FOR_S = 10.0
+"""So long the kernel must have had all tunnels before it takes what it does not know for garbage: after a start of the
+engine the slow path has yet to hear from them."""
 
 
 class KernelForwarding:
     """Forwards flows in the kernel while it is open."""
 
-    def __init__(self, config: Config, servers: Callable[[], Iterable[RealServer]]) -> None:
+    def __init__(self, config: Config, services: Callable[[], Mapping[Service, CookieKeys | None]]) -> None:
         """Load the program; it forwards nothing before `run`.
+
+        `services` are those in force, each with the keys of the cookies that it demands of newcomers, or None.
 
         Raises:
             BpfError: libbpf, a privilege or a feature of the kernel is missing.
         """
         self.attachments: tuple[Attachment, ...] = ()
         self.passed_up: Counter[Reason] = Counter()
+        self.kept_off: Counter[Reason] = Counter()
         self.forwarded = 0
         self.interfaces: dict[int, Interface] = {}
         self._config = self._made_for = config
-        self._servers = servers
+        self._services = services
         self._one_at_a_time = trio.Lock()
         self._program = ForwardingProgram(config.engine.max_sessions, _families(config))
         self._attached = Attachments(self._program.program, config.engine.fast_path)
         self._egresses = Egresses(self._program)
         self._totals = Totals(self._program.read_total)
         self._reconciler = Reconciler(self._program.flows, self._totals)
+        self._shields = Shields(self._program)
+        self._can_answer = False
+        self._challenge_changed = trio.Event()
 
     def __enter__(self) -> KernelForwarding:
         return self
@@ -111,6 +123,10 @@ class KernelForwarding:
         """Leave a real server's flows to the slow path, some of them each turn; yields how many those were."""
         return self._reconciler.abandon(server, now_s)
 
+    def challenge_changed(self) -> None:
+        """Other services demand cookies than before, or with other keys."""
+        self._challenge_changed.set()
+
     def at_rest(self, now_s: float) -> None:
         """Install and remove flows while the slow path holds no datagrams."""
         if self._reconciler.behind:
@@ -128,6 +144,7 @@ class KernelForwarding:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._reconcile)
                 nursery.start_soon(self._count)
+                nursery.start_soon(self._protect)
                 nursery.start_soon(self._credit)
                 nursery.start_soon(self._follow_netlink, watch)
                 nursery.start_soon(self._verify_neighbours, watch)
@@ -138,6 +155,7 @@ class KernelForwarding:
         for _ in self._reconciler.give_back(trio.current_time()):
             await trio.lowlevel.checkpoint()
         self._totals.collect(())
+        self._shields.collect()
 
     async def _reconcile(self) -> None:
         # While the forwarder is busy without a pause, it never is at rest: flows then change paths all the same.
@@ -150,8 +168,23 @@ class KernelForwarding:
         while True:
             await trio.sleep(COUNT_EVERY_S)
             self.forwarded += self._totals.collect(self._servers())
-            self.passed_up = self._program.passed_up()
+            counted = self._program.passed_up()
+            self.kept_off = Counter({reason: counted.pop(reason) for reason in KEPT_OFF})
+            self.passed_up = counted
             self._reconciler.look_at_waiting()
+
+    async def _protect(self) -> None:
+        incomplete_s = trio.current_time()
+        while True:
+            self._challenge_changed = trio.Event()
+            if not self._reconciler.complete:
+                incomplete_s = trio.current_time()
+            flags = ShieldFlag.ANSWERS if self._can_answer else ShieldFlag(0)
+            if trio.current_time() - incomplete_s >= COMPLETE_FOR_S:
+                flags |= ShieldFlag.LIMITS
+            self._shields.follow(self._services(), flags)
+            with trio.move_on_after(COUNT_EVERY_S):
+                await self._challenge_changed.wait()
 
     async def _credit(self) -> None:
         while True:
@@ -178,10 +211,14 @@ class KernelForwarding:
             await trio.to_thread.run_sync(self._attach)
         self._program.look_again()
 
+    def _servers(self) -> Iterator[RealServer]:
+        return (server for service in self._services() for server in service.servers.values())
+
     def _attach(self) -> None:
         self.interfaces = list_interfaces()
         wanted = wanted_devices(self._config, self.interfaces, route_to)
         self.attachments = self._attached.follow(wanted)
+        self._can_answer = can_answer(self.attachments, self.interfaces)
         self._egresses.follow(
             (attachment.index for attachment in self.attachments if attachment.egress), self.interfaces
         )

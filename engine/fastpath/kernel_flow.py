@@ -5,6 +5,7 @@ from __future__ import annotations
 from engine.fastpath.entries import Entries
 from engine.fastpath.flow_table import FlowTable
 from engine.fastpath.layout import age_s
+from engine.sessions import esp
 from engine.sessions.flow import Flow
 
 _PACKETS_MASK = 0xFFFF_FFFF
@@ -36,7 +37,7 @@ class KernelFlow:
         self.packets_out = self.size_out = 0
 
     def credit(self, now_ticks: int, now_s: float) -> None:
-        """Add to the flow what the kernel has counted since."""
+        """Add to the flow what the kernel has counted since, and the SPIs that it saw last."""
         flow, table = self.flow, self.table
         packets = table.packets[self.from_client]
         if packets != self.packets_in:
@@ -54,3 +55,8 @@ class KernelFlow:
             flow.last_out_s = max(flow.last_out_s, now_s - age_s(table.last_used[self.from_server], now_ticks))
             flow.change_path(fast=True)
             self.packets_out, self.size_out = packets, size_bytes
+        inward, outward = table.esp_words[self.from_client], table.esp_words[self.from_server]
+        if inward and inward not in flow.esp_in:
+            esp.learn_inward(flow, inward, now_s)
+        if outward and outward not in flow.esp_out:
+            esp.learn_outward(flow, outward)

@@ -13,6 +13,10 @@ enum {
     TICK_SHIFT = 28,      /* a tick is 2^28 ns, about a quarter of a second; `last_used` counts them */
     HOP_AGE_SHIFT = 5,    /* a next hop is looked up anew after 2^5 ticks, about nine seconds */
     NO_VLAN = 0xffff,
+    MAX_SERVICES = 512,   /* that the program can shield */
+    UNKNOWN_EVERY_NS = 100 * 1000,         /* to the slow path, for each service and CPU: 10 000 a second */
+    FOREIGN_COOKIE_EVERY_NS = 1000 * 1000, /* 1 000 a second */
+    BURST_NS = 100 * 1000 * 1000,          /* what comes at once after silence: as many as in this time */
 };
 
 /* Why a packet was passed up to the kernel's own stack, or dropped; NONE: it was forwarded. */
@@ -34,7 +38,27 @@ enum reason {
     REASON_NO_PORT,       /* must leave by a device that was not found fit */
     REASON_NO_HEADROOM,   /* no room for the VLAN tag that it needs */
     REASON_PORT_GONE,     /* dropped: the device it must leave by is no more */
+    REASON_SHIELDED,      /* dropped: of no use to its service, which counts why */
+    REASON_CHALLENGED,    /* answered: a client must show that it is at its address */
     REASONS,
+};
+
+/* Why a packet of no flow was kept from its service, or answered in its place: counted for each service. */
+enum outcome {
+    OUTCOME_RUNT,
+    OUTCOME_IKE_V1,
+    OUTCOME_IKE_VERSION,
+    OUTCOME_ZERO_SPI,
+    OUTCOME_BAD_LENGTH,   /* an IKE message that claims less than its header */
+    OUTCOME_TRUNCATED,    /* an IKE message that claims more than there is */
+    OUTCOME_IMPOSSIBLE_SOURCE,
+    OUTCOME_UNKNOWN_SPI_LIMIT, /* ESP and keepalives of no flow, faster than the slow path can look for theirs */
+    OUTCOME_IMPLAUSIBLE_INIT,
+    OUTCOME_FOREIGN_COOKIE_LIMIT, /* cookies that real servers may have given, faster than any can be used */
+    OUTCOME_COOKIE_REFUSED,
+    OUTCOME_CHALLENGED,
+    OUTCOMES,
+    OUTCOME_PASSED = OUTCOMES, /* not counted here: the slow path does */
 };
 
 struct tuple_v4 {
@@ -92,6 +116,45 @@ struct total {
 struct egress {
     __u16 port;           /* its place in the `ports` map: the device itself, or the one below a VLAN device */
     __u16 vlan;           /* identifier, or NO_VLAN */
+};
+
+/* One end of a service: its address, IPv4 mapped into IPv6, and its IKE or NAT-T port. */
+struct service_end {
+    __be32 address[4];
+    __be16 port;
+    __u16 reserved;
+};
+
+struct cookie_key {
+    __u64 words[2];
+};
+
+enum shield_flag {
+    SHIELD_NAT_T = 1,      /* the end has the NAT-T port */
+    SHIELD_CHALLENGES = 2, /* an IKE_SA_INIT without cookie does not get through */
+    SHIELD_ANSWERS = 4,    /* it is challenged here, not by the slow path */
+    SHIELD_LIMITS = 8,     /* the slow path has no tunnels: what is unknown here is most likely unknown there */
+};
+
+/* What protects one end of a service. */
+struct shield {
+    struct cookie_key current, previous;
+    __u16 place;           /* of its service in `tallies` */
+    __u8 key_number;       /* of the current key; the previous one has the number before */
+    __u8 flags;
+    __u32 reserved;
+};
+
+enum limit {
+    LIMIT_UNKNOWN,
+    LIMIT_FOREIGN_COOKIE,
+    LIMITS,
+};
+
+/* What one CPU has done for a service. */
+struct tally {
+    __u64 due_ns[LIMITS];  /* when the next packet is within the limit, if none comes in a burst */
+    __u64 counts[OUTCOMES];
 };
 
 struct control {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from struct import Struct
 from typing import Final
 
@@ -15,6 +15,7 @@ NO_VLAN: Final = 0xFFFF
 MAX_PORTS: Final = 256
 MAX_EGRESSES: Final = 4352
 MAX_TOTALS: Final = 8192
+MAX_SERVICES: Final = 512
 
 TRACK: Final = Struct("=6s6sHHHBBHHI4sQ")
 """destination, source, epoch, vlan, mtu_bytes, port, state, total, last_used, packets, esp_spi, bytes"""
@@ -24,6 +25,10 @@ TOTAL: Final = Struct("=QQ")
 """packets, bytes"""
 CONTROL: Final = Struct("=QQIII4x")
 """seeds, mask_v4, mask_v6, generation"""
+SERVICE_END: Final = Struct("=16s2s2x")
+"""address, port"""
+SHIELD: Final = Struct("=16s16sHBB4x")
+"""current and previous key, place, key_number, flags"""
 
 _NO_MAC = bytes(6)
 _NO_SPI = bytes(4)
@@ -58,11 +63,57 @@ class Reason(IntEnum):
     NO_PORT = 14
     NO_HEADROOM = 15
     PORT_GONE = 16
+    SHIELDED = 17
+    CHALLENGED = 18
 
     @property
     def slug(self) -> str:
         """The reason as counters are named."""
-        return self.name.lower().replace("_", "-")
+        return slug(self.name)
+
+
+KEPT_OFF: Final = (Reason.SHIELDED, Reason.CHALLENGED)
+"""The packet came no further, for its service's sake."""
+
+
+class Outcome(IntEnum):
+    """Why a packet was kept from its service, or answered in its place."""
+
+    RUNT = 0
+    IKE_V1 = 1
+    IKE_VERSION = 2
+    ZERO_SPI = 3
+    BAD_LENGTH = 4
+    TRUNCATED = 5
+    IMPOSSIBLE_SOURCE = 6
+    UNKNOWN_SPI_LIMIT = 7
+    IMPLAUSIBLE_INIT = 8
+    FOREIGN_COOKIE_LIMIT = 9
+    COOKIE_REFUSED = 10
+    CHALLENGED = 11
+
+    @property
+    def slug(self) -> str:
+        """The outcome as a service's drops are named, on the slow path as well."""
+        return slug(self.name)
+
+
+class ShieldFlag(IntFlag):
+    """What protects one end of a service."""
+
+    NAT_T = 1
+    CHALLENGES = 2
+    ANSWERS = 4
+    LIMITS = 8
+
+
+TALLY: Final = Struct(f"=16x{len(Outcome)}Q")
+"""The counts by outcome, after what the limits need."""
+
+
+def slug(name: str) -> str:
+    """A name as counters are named."""
+    return name.lower().replace("_", "-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +136,7 @@ FLOW_V6: Final = FlowLayout(tuple_bytes=36, flow_bytes=128)
 STATE_AT: Final = 19
 LAST_USED_AT: Final = 22
 PACKETS_AT: Final = 24
+ESP_SPI_AT: Final = 28
 BYTES_AT: Final = 32
 
 

@@ -125,6 +125,7 @@ _count = POINTER(c_uint32)
 _FUNCTIONS: Final[dict[str, tuple[type | None, tuple[type, ...]]]] = {
     "libbpf_set_print": (c_void_p, (_PrintFunction,)),
     "libbpf_num_possible_cpus": (c_int, ()),
+    "libbpf_version_string": (c_char_p, ()),
     "bpf_object__open_file": (_object, (c_char_p, c_void_p)),
     "bpf_object__load": (c_int, (_object,)),
     "bpf_object__close": (None, (_object,)),

@@ -42,6 +42,8 @@ class ForwardingProgram:
             self._egresses = self._object.map("egresses")
             self._reasons = self._object.map("reasons")
             self._totals = self._object.map("totals")
+            self._shields = self._object.map("shields")
+            self._tallies = self._object.map("tallies")
             self._control = self._object.map("controls").mmap()
             self._memory = {layout: self._object.map(name).mmap() for layout, name in _TABLES.items()}
         except BaseException:
@@ -75,12 +77,24 @@ class ForwardingProgram:
         return self._totals.lookup_each_cpu(_key(place))
 
     def passed_up(self) -> Counter[Reason]:
-        """Packets passed up or dropped since the program was loaded, by reason."""
+        """Packets passed up, answered or dropped since the program was loaded, by reason."""
         counted: Counter[Reason] = Counter()
         for reason in Reason:
             each = self._reasons.lookup_each_cpu(_key(reason))
             counted[reason] = sum(int.from_bytes(value, "little") for value in each)
         return counted
+
+    def set_shield(self, end: bytes, shield: bytes) -> None:
+        """Protect one end of a service (SERVICE_END, SHIELD), in this way from now on."""
+        self._shields.update(end, shield)
+
+    def remove_shield(self, end: bytes) -> None:
+        """Pass up whatever comes to an end that was protected."""
+        self._shields.delete(end)
+
+    def read_tally(self, place: int) -> list[bytes]:
+        """One place of `tallies`, for each CPU."""
+        return self._tallies.lookup_each_cpu(_key(place))
 
     def set_port(self, port: int, index: int | None) -> None:
         """Let frames leave by a device through a port, or by none."""

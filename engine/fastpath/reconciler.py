@@ -49,6 +49,11 @@ class Reconciler:
         """Whether flows were offered that no step has dealt with."""
         return bool(self._offered)
 
+    @property
+    def complete(self) -> bool:
+        """Whether the kernel has every flow that carries a tunnel, as far as is known."""
+        return not self._offered and not self._waiting
+
     def offer(self, flow: Flow) -> None:
         """Have a flow looked at: it, its sessions or its source address have changed, or it has ended."""
         # Most offers are of flows on which a session is being set up: nothing is to be done about these yet.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from bpf_objects import ip, private_network, require_bpf
 from netaddr import IPAddress
 
 from engine.config.schema import Config, RealServer, Service
-from engine.fastpath.devices import Egresses, wanted_devices
+from engine.fastpath.attachments import Attachment
+from engine.fastpath.bpf import XdpMode
+from engine.fastpath.devices import Egresses, can_answer, wanted_devices
 from engine.fastpath.interfaces import Interface, list_interfaces
 from engine.fastpath.layout import EGRESS, MAX_EGRESSES, MAX_PORTS, NO_VLAN
 from engine.fastpath.program import ForwardingProgram
@@ -181,3 +184,26 @@ def test_more_vlan_devices_than_there_is_room_for_stay_on_the_slow_path(program:
     above = {number: device(number, below=trunk) for number in range(10_000, 10_000 + MAX_EGRESSES)}
     egresses.follow([trunk], {trunk: device(trunk)} | above)
     assert len(seen.egresses) == MAX_EGRESSES >= MAX_PORTS + 4_094
+
+
+@pytest.mark.parametrize(
+    ("mode", "egress", "carries_vlans", "answers"),
+    [
+        (XdpMode.NATIVE, True, False, True),
+        (XdpMode.GENERIC, True, True, True),
+        (None, False, True, True),
+        (XdpMode.NATIVE, False, False, False),
+        (XdpMode.NATIVE, True, True, False),
+    ],
+    ids=["native", "generic", "without program", "frames do not get out", "tags may be hidden"],
+)
+def test_requests_are_answered_where_answers_get_back_as_they_came(
+    mode: XdpMode | None, egress: bool, carries_vlans: bool, answers: bool
+) -> None:
+    """One device where they do not is enough for all to be left to the slow path."""
+    interfaces = {2: WAN, 3: replace(LAN, kind="veth", carries_vlans=carries_vlans)}
+    attached = [
+        Attachment(name="wan", index=2, mode=XdpMode.NATIVE, egress=True, reason=""),
+        Attachment(name="lan", index=3, mode=mode, egress=egress, reason=""),
+    ]
+    assert can_answer(attached, interfaces) is answers

@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import gc
 import os
+import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
+from random import Random
 from typing import TypeVar
 
 import pytest
 import trio
 from bpf_objects import ip, private_network, require_bpf
+from fastpath_newcomers import KEYS, SPI, first_message, mapped
 from netaddr import IPAddress
-from trio.testing import MockClock
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from engine.config.schema import Config, EngineSection, RealServer, Service
 from engine.fastpath.interfaces import list_interfaces
 from engine.fastpath.kernel import FOLLOW_EVERY_S, KernelForwarding
+from engine.fastpath.layout import ShieldFlag
 from engine.fastpath.reconciler import Reconciler
+from engine.fastpath.shields import Shields
 from engine.fastpath.totals import Totals
+from engine.policy.schedulers import make_scheduler
 from engine.sessions.real_server import RealServer as RunningServer
+from engine.sessions.service import Service as RunningService
+from engine.wire.cookie import CookieKeys, cookie_demand
 
 T = TypeVar("T")
 
 PATIENCE_S = 5.0
+ANY_PROTOCOL = 0x0003
 CONFIG = Config(
     engine=EngineSection(max_sessions=64),
     services=[
@@ -59,8 +71,10 @@ async def _here(do: Callable[..., T], *arguments: object) -> T:
 
 
 @asynccontextmanager
-async def forwarding() -> AsyncIterator[KernelForwarding]:
-    with KernelForwarding(CONFIG, list[RunningServer]) as kernel:
+async def forwarding(
+    services: Callable[[], dict[RunningService, CookieKeys | None]] = dict,
+) -> AsyncIterator[KernelForwarding]:
+    with KernelForwarding(CONFIG, services) as kernel:
         async with trio.open_nursery() as nursery:
             await nursery.start(kernel.run)
             yield kernel
@@ -75,8 +89,13 @@ def attached() -> set[str]:
 
 async def until_attached(names: set[str]) -> None:
     """Wait until just these devices have the program."""
+    await until(lambda: attached() == names)
+
+
+async def until(happens: Callable[[], bool]) -> None:
+    """Wait until something has happened."""
     with trio.fail_after(PATIENCE_S):
-        while attached() != names:  # noqa: ASYNC110  # nobody tells
+        while not happens():  # noqa: ASYNC110  # nobody tells
             await trio.sleep(0.02)
 
 
@@ -137,6 +156,58 @@ async def test_real_servers_are_counted_every_second_however_long_reading_the_fl
         await trio.sleep(10.5)
     assert len(at) >= 10
     assert all(later - earlier < 1.1 for earlier, later in pairwise(at))
+
+
+@pytest.mark.usefixtures("_network")
+@pytest.mark.trio
+async def test_a_service_is_protected_and_learns_of_it() -> None:
+    """Garbage that comes in by a device is counted with it; once it challenges, a newcomer is answered there."""
+    scheduler = make_scheduler(CONFIG.services[0].scheduler, key=bytes(16), random=Random(1))
+    vpn = RunningService(CONFIG.services[0], {}, scheduler, (), 10)
+    demanded: dict[RunningService, CookieKeys | None] = {vpn: None}
+    wan = next(one for one in list_interfaces().values() if one.name == "wan")
+    link = Ether(dst=wan.mac, src="02:00:00:00:00:77")
+    client, ends = IP(src="198.51.100.7", dst="198.51.100.1"), UDP(sport=500, dport=500)
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ANY_PROTOCOL)) as far:
+        far.bind(("far-wan", ANY_PROTOCOL))
+        far.settimeout(PATIENCE_S)
+        async with forwarding(lambda: demanded) as kernel:
+            await wait_all_tasks_blocked()
+            far.send(bytes(link / client / ends / Raw(bytes(8))))
+            await until(lambda: vpn.drops["runt"] == 1)
+            demanded[vpn] = KEYS
+            kernel.challenge_changed()
+            await wait_all_tasks_blocked()
+            far.send(bytes(link / client / ends / Raw(first_message())))
+            await until(lambda: vpn.newcomers.challenges_sent == 1)
+        answer = Ether(far.recv(2048))
+    assert (answer.dst, answer[IP].dst) == (link.src, "198.51.100.7")
+    assert bytes(answer[UDP].payload) == cookie_demand(SPI, KEYS.cookie(mapped("198.51.100.7"), SPI))
+
+
+@pytest.mark.usefixtures("_network")
+@pytest.mark.trio
+async def test_unknown_packets_are_limited_while_the_kernel_has_all_tunnels(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """And has had them for a while: after a start, and whenever the slow path has some, nothing is limited."""
+    told: list[tuple[float, bool]] = []
+    complete = True
+
+    def follow(self: Shields, services: object, flags: ShieldFlag) -> None:
+        told.append((round(trio.current_time() - started_s), ShieldFlag.LIMITS in flags))
+
+    monkeypatch.setattr(Shields, "follow", follow)
+    monkeypatch.setattr(Reconciler, "complete", property(lambda self: complete))
+    started_s = trio.current_time()
+    async with forwarding():
+        await trio.sleep(20.5)
+        complete = False
+        await trio.sleep(1)
+        complete = True
+        await trio.sleep(20)
+    limited = [at_s for at_s, limits in told if limits]
+    assert limited == [*range(10, 21), *range(31, 42)]
 
 
 @pytest.mark.usefixtures("_network")

@@ -11,7 +11,22 @@ from bpf_objects import require_bpf
 from fastpath_world import HOP_AGE_SHIFT, Ends
 
 from engine.fastpath import layout
-from engine.fastpath.layout import CONTROL, EGRESS, FLOW_V4, FLOW_V6, TOTAL, TRACK, Reason, State, flow_record
+from engine.fastpath.layout import (
+    CONTROL,
+    EGRESS,
+    FLOW_V4,
+    FLOW_V6,
+    SERVICE_END,
+    SHIELD,
+    TALLY,
+    TOTAL,
+    TRACK,
+    Outcome,
+    Reason,
+    ShieldFlag,
+    State,
+    flow_record,
+)
 from engine.fastpath.program import OBJECT
 
 ROOT = Path(__file__).parents[3]
@@ -35,6 +50,20 @@ RECORDS: dict[str, tuple[str, bytes]] = {
     "control": (
         "struct control, .seeds = {1, 2}, .mask_v4 = 3, .mask_v6 = 4, .generation = 5",
         CONTROL.pack(1, 2, 3, 4, 5),
+    ),
+    "service_end": (
+        "struct service_end, .address = {htonl(0x01020304), 0, 0, htonl(0x05060708)}, .port = htons(0x090a)",
+        SERVICE_END.pack(bytes([1, 2, 3, 4, *bytes(8), 5, 6, 7, 8]), b"\x09\x0a"),
+    ),
+    "shield": (
+        "struct shield, .current = {{1, 2}}, .previous = {{3, 4}}, .place = 5, .key_number = 6, .flags = 7",
+        SHIELD.pack(
+            *(b"".join(word.to_bytes(8, sys.byteorder) for word in words) for words in ((1, 2), (3, 4))), 5, 6, 7
+        ),
+    ),
+    "tally": (
+        f"struct tally, .counts = {{{', '.join(str(outcome + 1) for outcome in Outcome)}}}",
+        TALLY.pack(*(outcome + 1 for outcome in Outcome)),
     ),
     "flow_v4": (
         "struct flow_v4, .is = {htonl(0x01020304), htonl(0x0708090a), htons(0x0506), htons(0x0b0c)},"
@@ -66,6 +95,7 @@ RECORDS: dict[str, tuple[str, bytes]] = {
 NUMBERS: dict[str, int] = {
     "MAX_PORTS": layout.MAX_PORTS,
     "MAX_TOTALS": layout.MAX_TOTALS,
+    "MAX_SERVICES": layout.MAX_SERVICES,
     "PROBES": layout.PROBES,
     "TICK_SHIFT": layout.TICK_SHIFT,
     "HOP_AGE_SHIFT": HOP_AGE_SHIFT,
@@ -76,6 +106,9 @@ NUMBERS: dict[str, int] = {
     "offsetof(struct track, bytes)": layout.BYTES_AT,
     "REASONS": len(Reason),
     **{f"REASON_{reason.name}": reason.value for reason in Reason},
+    "OUTCOMES": len(Outcome),
+    **{f"OUTCOME_{outcome.name}": outcome.value for outcome in Outcome},
+    **{f"SHIELD_{flag.name}": flag.value for flag in ShieldFlag},
     **{f"STATE_{state.name}": state.value for state in State},
 }
 PROGRAM = """

@@ -6,7 +6,7 @@ from fastpath_doubles import KernelDouble
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from sessions.session_world import KEEPALIVE, NAT_T, World, at, auth, auth_answer, init, init_answer
+from sessions.session_world import KEEPALIVE, NAT_T, World, at, auth, auth_answer, informational, init, init_answer
 
 from engine.config.schema import Source
 from engine.fastpath.entries import entries
@@ -74,6 +74,9 @@ def test_half_open_sessions_and_flows_of_one_direction_stay_on_the_slow_path() -
     kernel.settle(here.now_s)
     assert len(kernel.tuples()) == 2, "the way the client moved to has not been answered yet"
     here.server_sends(moved, NAT_T, auth_answer(1))
+    kernel.settle(here.now_s)
+    assert len(kernel.tuples()) == 2, "an answer that was given before proves nothing: whoever asks again draws it"
+    here.server_sends(moved, NAT_T, informational(1, from_server=True))
     kernel.reconciler.look_at_waiting()
     kernel.settle(here.now_s)
     assert len(kernel.tuples()) == 4

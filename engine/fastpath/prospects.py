@@ -1,0 +1,67 @@
+"""What the fast path could do on this machine, found out without putting a program on any device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.config.schema import Config
+from engine.fastpath.bpf import BpfError, Object, attached_program
+from engine.fastpath.devices import wanted_devices
+from engine.fastpath.errors import FastPathError
+from engine.fastpath.interfaces import Interface, hides_tags, list_interfaces, merges_packets, route_to
+from engine.fastpath.libbpf import library
+from engine.fastpath.program import OBJECT
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """A device that the program would be put on."""
+
+    name: str
+    kind: str
+    """Which sort of virtual device, such as veth; empty for hardware."""
+    other_program: str
+    """Another XDP program that is on it, as `name, id 7`."""
+    merges_packets: bool
+    hides_tags: bool
+    """Frames of VLAN devices above it would leave with a wrong tag in generic mode."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prospects:
+    """What there is for the fast path to work with."""
+
+    libbpf: str
+    """Its version; empty: there is none that can be used."""
+    failure: str
+    """Why the kernel does not take the program, and what to do; empty: it does."""
+    devices: tuple[Prospect, ...]
+
+
+def look_ahead(config: Config) -> Prospects:
+    """What a configuration's fast path would find; the program is loaded on trial, with no room for flows."""
+    version, failure = "", ""
+    devices: tuple[Prospect, ...] = ()
+    try:
+        version = library().libbpf_version_string().decode().removeprefix("v")
+        with Object.open(OBJECT) as trial:
+            trial.load()
+        interfaces = list_interfaces()
+        devices = tuple(map(_prospect, wanted_devices(config, interfaces, route_to).values()))
+    except FastPathError as error:
+        failure = str(error)
+    return Prospects(version, failure, devices)
+
+
+def _prospect(interface: Interface) -> Prospect:
+    try:
+        other = attached_program(interface.index)
+    except BpfError:
+        other = None
+    return Prospect(
+        name=interface.name,
+        kind=interface.kind,
+        other_program=f"{other.program_name or 'unnamed'}, id {other.program_id}" if other else "",
+        merges_packets=merges_packets(interface),
+        hides_tags=interface.carries_vlans and hides_tags(interface),
+    )
