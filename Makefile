@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check bench bpf pictures lock debian clean
+.PHONY: run test check bench bpf pictures lock debian install uninstall clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/ikeconsole demo
@@ -52,6 +52,13 @@ $(VENV)/run.stamp: pyproject.toml packaging/lock/run.txt
 $(VENV)/dev.stamp: $(VENV)/run.stamp packaging/lock/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r packaging/lock/dev.txt
 	touch $@
+
+# For a machine that runs it under systemd (root). DESTDIR, PREFIX and PYTHON are obeyed.
+install:
+	packaging/install
+
+uninstall:
+	packaging/install remove
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

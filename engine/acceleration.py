@@ -12,6 +12,7 @@ from engine.config.schema import FastPath as Wanted
 from engine.control.status import FastPathDevice, KernelStatus
 from engine.events import EventLog
 from engine.net.challenge import ChallengeState
+from engine.prospects import Prospects
 from engine.sessions.flow import Flow, Port
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
@@ -19,7 +20,6 @@ from engine.wire.cookie import CookieKeys
 
 if TYPE_CHECKING:
     from engine.fastpath.kernel import KernelForwarding
-    from engine.fastpath.prospects import Prospects
 
 OFFERED_AT_ONCE = 500
 TOLD_EVERY_S = 1.0

@@ -15,6 +15,7 @@ from engine.config.schema import RealServer as RealServerConfig
 from engine.config.schema import Service as ServiceConfig
 from engine.events import EventLog
 from engine.health.state import ServerHealth
+from engine.metrics.endpoint import Endpoint as MetricsEndpoint
 from engine.net import sockets
 from engine.net.forwarder import Forwarder
 from engine.net.listener import Listener
@@ -42,6 +43,7 @@ class Prepared:
     """A configuration that can be put in force: everything that may fail has been done."""
 
     config: Config
+    metrics: socket.socket | None = None
     new_sockets: dict[Endpoint, socket.socket] = field(default_factory=dict)
 
 
@@ -65,6 +67,7 @@ class Deployment:
         self._random = random.Random(secret)
         self._events = events
         self._in_force = in_force
+        self.metrics = MetricsEndpoint()
         self.probing = Probing(nursery, events, self._random, self.evacuate)
         self._return_path = ReturnPath(pump, self.services, forwarder)
         self._sockets: dict[Endpoint, socket.socket] = {}
@@ -73,10 +76,10 @@ class Deployment:
         """Do all of a configuration's that may fail, and change nothing that is in force.
 
         Raises:
-            sockets.BindError: a service's port cannot be had.
+            sockets.BindError: a service's port cannot be had, or that of the metrics.
             transparent.PlumbingError: the kernel refuses the return path.
         """
-        prepared = Prepared(config)
+        prepared = Prepared(config, self.metrics.prepare(config.engine.metrics))
         try:
             for service in config.services:
                 for endpoint in _endpoints(service):
@@ -94,6 +97,8 @@ class Deployment:
 
     async def discard(self, prepared: Prepared) -> None:
         """Give back what was prepared."""
+        if prepared.metrics is not None:
+            prepared.metrics.close()
         for sock in prepared.new_sockets.values():
             sock.close()
         await self._return_path.follow(_returning(self.config))
@@ -101,6 +106,7 @@ class Deployment:
     async def commit(self, prepared: Prepared) -> int:
         """Put a prepared configuration in force; returns how many sessions it ended, the others go on untouched."""
         self.config = prepared.config
+        self.metrics.follow(self.config.engine.metrics, prepared.metrics)
         self._forwarder.table.max_sessions = self.config.engine.max_sessions
         self._sockets |= prepared.new_sockets
         wanted = {service.name for service in self.config.services}
@@ -125,9 +131,12 @@ class Deployment:
         return ended
 
     async def close(self) -> None:
-        """End every session and take sockets and return path away."""
-        for name in list(self.services):
-            await self._remove(name)
+        """Take sockets and return path away; what sessions there are is left to the next engine."""
+        self.metrics.close()
+        for service in self.services.values():
+            self._stop_listening(service)
+            for server in service.servers.values():
+                self.probing.stop(server)
         for sock in self._sockets.values():
             sock.close()
         self._sockets.clear()

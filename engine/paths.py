@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+SYSTEM_CONFIG = Path("/etc/ikeconsole/config.toml")
 SYSTEM_CONTROL_SOCKET = Path("/run/ikeconsole/control.sock")
 
 
@@ -34,5 +35,4 @@ def find_config() -> Path:
     """The configuration file used without -c: $IKECONSOLE_CONFIG, the system's, or ./config.toml."""
     if named := os.environ.get("IKECONSOLE_CONFIG"):
         return Path(named)
-    system = Path("/etc/ikeconsole/config.toml")
-    return system if system.exists() else Path("config.toml")
+    return SYSTEM_CONFIG if SYSTEM_CONFIG.exists() else Path("config.toml")

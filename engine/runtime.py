@@ -23,6 +23,7 @@ from engine.deployment import Deployment
 from engine.events import EventLog
 from engine.garbage import SparedCollector
 from engine.logs import set_up_logging
+from engine.metrics.collector import Collector
 from engine.net.forwarder import Forwarder
 from engine.net.pump import Pump
 from engine.net.sockets import BindError
@@ -32,6 +33,9 @@ from engine.operations import Operations
 from engine.paths import default_control_socket, default_state_dir
 from engine.secret import install_secret
 from engine.session_events import SessionEvents
+from engine.survival.lock import StateInUse, locked
+from engine.survival.saving import Saving
+from engine.survival.takeover import take_over
 from engine.systemd import notify, report, status_line
 from engine.telemetry.telemetry import Telemetry
 
@@ -71,10 +75,12 @@ async def serve_forever(
     with ExitStack() as stack:
         # From the beginning: one that comes while the engine is starting would else end it at once.
         received = stack.enter_context(trio.open_signal_receiver(*_SIGNALS)) if signals else None
-        await _serve(loaded, received, task_status)
+        await _serve(loaded, received, stack, task_status)
 
 
-async def _serve(loaded: Loaded, received: AsyncIterator[int] | None, task_status: trio.TaskStatus[Operations]) -> None:
+async def _serve(
+    loaded: Loaded, received: AsyncIterator[int] | None, stack: ExitStack, task_status: trio.TaskStatus[Operations]
+) -> None:
     settings = loaded.config.engine
     state_dir = Path(settings.state_dir) if settings.state_dir else default_state_dir()
     events = EventLog()
@@ -90,17 +96,24 @@ async def _serve(loaded: Loaded, received: AsyncIterator[int] | None, task_statu
         secret = install_secret(state_dir)
         deployment = Deployment(nursery, forwarder, pump, events, secret, acceleration.follow)
         configuration = Configuration(loaded, deployment, state_dir, events)
-        telemetry = Telemetry(deployment, forwarder, configuration, events)
+        saving = Saving(state_dir, forwarder.table, deployment.services, events)
+        telemetry = Telemetry(deployment, forwarder, configuration, events, saving)
         operations = Operations(deployment, forwarder, configuration, events, telemetry, acceleration)
         try:
             # Changes under way are carried to their end before anything is taken away.
             async with trio.open_nursery() as control:
-                await _start(control, settings, configuration, operations)
+                await _start_control(control, settings, operations)
+                stack.enter_context(locked(state_dir))
+                await configuration.start()
+                await take_over(saving.path, forwarder, deployment.services, events)
                 nursery.start_soon(pump.run)
+                nursery.start_soon(saving.run)
                 nursery.start_soon(forwarder.challenge.run, deployment.services)
                 nursery.start_soon(_expire, forwarder, deployment, SparedCollector())
                 nursery.start_soon(telemetry.run)
                 nursery.start_soon(acceleration.run)
+                collector = Collector(deployment, forwarder, configuration, telemetry, acceleration)
+                nursery.start_soon(deployment.metrics.run, collector.collect)
                 events.add("notice", "started", f"engine started with {loaded.path}")
                 task_status.started(operations)
                 if received is not None:
@@ -109,25 +122,24 @@ async def _serve(loaded: Loaded, received: AsyncIterator[int] | None, task_statu
                 else:
                     await trio.sleep_forever()
                 control.cancel_scope.cancel()
-        except* (BindError, PlumbingError, ControlSocketError) as refusals:
+        except* (BindError, PlumbingError, ControlSocketError, StateInUse) as refusals:
             failure = StartError("; ".join(map(str, refusals.exceptions)))
         finally:
             notify("STOPPING=1")
-            nursery.cancel_scope.cancel()
             with trio.CancelScope(shield=True):
+                await saving.finish()
+                nursery.cancel_scope.cancel()
                 await trio.lowlevel.checkpoint()
+                saving.close()
                 await deployment.close()
     if failure is not None:
         raise failure
 
 
-async def _start(
-    control: trio.Nursery, settings: EngineSection, configuration: Configuration, operations: Operations
-) -> None:
+async def _start_control(control: trio.Nursery, settings: EngineSection, operations: Operations) -> None:
     path = Path(settings.control_socket) if settings.control_socket else default_control_socket()
     # The control socket first: a second engine is refused there, before it touches the first one's plumbing.
     await control.start(_serve_control, operations, path, settings.control_group)
-    await configuration.start()
 
 
 async def _serve_control(operations: Operations, path: Path, group: str, task_status: trio.TaskStatus[None]) -> None:

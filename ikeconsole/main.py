@@ -34,6 +34,7 @@ COMMANDS = (
     Command("engine", "run_engine", "run the engine in the foreground, without a console"),
     Command("demo", "run_engine", "a service, simulated real servers and roaming clients on loopback, as any user"),
     Command("check", "check", "validate the configuration, bind nothing"),
+    Command("doctor", "doctor", "what this machine and the real servers can do, and what mends the rest"),
     Command("init", "init", "write a first configuration"),
     Command("status", "show", "what the engine is doing: services, real servers, alarms"),
     Command("services", "show", "the services and their settings"),
@@ -83,6 +84,11 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 128 + 2
     return code
+
+
+def whole_parser() -> ArgumentParser:
+    """The parser with the arguments of every command, for what is made of it: manual pages and completions."""
+    return _parser([command.name for command in COMMANDS])
 
 
 def _parser(arguments: Sequence[str]) -> ArgumentParser:

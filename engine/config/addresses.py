@@ -54,6 +54,19 @@ def why_unusable(address: IPAddress) -> str | None:
     return None
 
 
+def parse_endpoint(text: str) -> tuple[IPAddress, int]:
+    """The address and port that `text` is, written as `spell_endpoint` does.
+
+    Raises `ValueError`, whose message says what to write instead.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or (":" in host and not (host.startswith("[") and host.endswith("]"))):
+        raise ValueError(f'"{text[:60]}" is not an address and a port: write for example "127.0.0.1:9466"')
+    if not (port.isascii() and port.isdecimal() and len(port) <= 5 and 1 <= int(port) <= 65535):
+        raise ValueError(f'"{port[:20]}" is not a port: write a number from 1 to 65535')
+    return parse_address(host.removeprefix("[").removesuffix("]")), int(port)
+
+
 def spell_endpoint(address: IPAddress, port: int) -> str:
     """address:port, or [address]:port for IPv6."""
     return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from engine.config.addresses import parse_endpoint
 from engine.config.contradictions import contradictions
 from engine.config.problems import Problem
 from engine.config.schema import (
@@ -11,6 +12,7 @@ from engine.config.schema import (
     Config,
     CookieChallenge,
     HealthKind,
+    Metrics,
     SchedulerKind,
     Service,
     Source,
@@ -20,6 +22,10 @@ from engine.config.validate import keys_of
 
 def advice(config: Config) -> list[Problem]:
     """What an operator should look at again; nothing in it keeps a valid `config` from being used."""
+    return [*_metrics(config.engine.metrics), *_services(config)]
+
+
+def _services(config: Config) -> list[Problem]:
     if not config.services:
         return [Problem("service", "there is none, so nothing is balanced: add a [[service]]")]
     keyed = zip(keys_of("service", config.services), config.services, strict=True)
@@ -29,6 +35,15 @@ def advice(config: Config) -> list[Problem]:
         for part in (_timing, _steering, _capacity, _newcomers, _probing)
         for name, message in part(service)
     ]
+
+
+def _metrics(metrics: Metrics) -> Iterator[Problem]:
+    if metrics.listen and not parse_endpoint(metrics.listen)[0].is_loopback():
+        message = (
+            f'"{metrics.listen}" tells everybody who reaches it the names, addresses and load of the servers, without '
+            "a password: let only the Prometheus server through the firewall, or listen on 127.0.0.1"
+        )
+        yield Problem("engine.metrics.listen", message)
 
 
 def _timing(service: Service) -> Iterator[tuple[str, str]]:

@@ -114,6 +114,13 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A part of the configuration: immutable, no unknown keys."""
 
 
+class Metrics(Record, frozen=True):
+    """[engine.metrics]: counters and states for Prometheus."""
+
+    listen: str = ""
+    """Address and TCP port, as in "127.0.0.1:9466"; empty: none are served."""
+
+
 class EngineSection(Record, frozen=True):
     """[engine]: what concerns the whole process."""
 
@@ -128,6 +135,7 @@ class EngineSection(Record, frozen=True):
     max_open_sockets: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
     """Upstream sockets open at once; 0: as many as the file limit allows."""
     log_level: LogLevel = LogLevel.INFO
+    metrics: Metrics = Metrics()
 
 
 class PrefixLengths(Record, frozen=True):

@@ -10,18 +10,28 @@ from typing import TypeVar
 
 from netaddr import IPAddress
 
-from engine.config.addresses import expand_pool, spell_endpoint, why_unusable
+from engine.config.addresses import expand_pool, parse_endpoint, spell_endpoint, why_unusable
 from engine.config.decode import USABLE_NAME, Undecoded, table_keys
 from engine.config.durations import format_duration
 from engine.config.problems import Problem
-from engine.config.schema import Agent, Config, EngineSection, Health, HealthKind, RealServer, Service, Source
+from engine.config.schema import (
+    Agent,
+    Config,
+    EngineSection,
+    Health,
+    HealthKind,
+    Metrics,
+    RealServer,
+    Service,
+    Source,
+)
 
 MAX_SERVICES = 256
 MAX_REAL_SERVERS = 1024
 MAX_SOCKET_PATH_BYTES = 107
 """What fits into sun_path of unix(7) beside its closing zero."""
 
-_Part = TypeVar("_Part", EngineSection, Health, Agent, Service)
+_Part = TypeVar("_Part", EngineSection, Metrics, Health, Agent, Service)
 
 
 def validate(config: Config) -> list[Problem]:
@@ -32,6 +42,7 @@ def validate(config: Config) -> list[Problem]:
 def _problems(config: Config) -> Iterator[Problem]:
     with suppress(Undecoded):
         yield from _check(config.engine, "engine", [_paths])
+        yield from _check(config.engine.metrics, "engine.metrics", [_metrics_listener])
     with suppress(Undecoded):
         services = list(zip(keys_of("service", config.services), config.services, strict=True))
         yield from _names("service", services, MAX_SERVICES)
@@ -88,6 +99,21 @@ def _paths(engine: EngineSection, key: str) -> Iterator[Problem]:
     if len(os.fsencode(engine.control_socket)) > MAX_SOCKET_PATH_BYTES:
         message = f"is longer than the {MAX_SOCKET_PATH_BYTES} bytes of a Unix socket's path: choose a shorter one"
         yield Problem(f"{key}.control_socket", message)
+
+
+def _metrics_listener(metrics: Metrics, key: str) -> Iterator[Problem]:
+    if not metrics.listen:
+        return
+    try:
+        address, _ = parse_endpoint(metrics.listen)
+    except ValueError as wrong:
+        yield Problem(f"{key}.listen", str(wrong))
+        return
+    if int(address) == 0:
+        message = f"{address} stands for every address of the machine, those of services too, which anybody can reach"
+        yield Problem(f"{key}.listen", f'{message}: write "127.0.0.1:9466", or one address of an inner network')
+    elif why := why_unusable(address):
+        yield Problem(f"{key}.listen", f"{address} {why}")
 
 
 def _usable_address(service: Service, key: str) -> Iterator[Problem]:

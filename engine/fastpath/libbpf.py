@@ -137,10 +137,14 @@ _FUNCTIONS: Final[dict[str, tuple[type | None, tuple[type, ...]]]] = {
     "bpf_map_lookup_elem": (c_int, (_descriptor, c_void_p, c_void_p)),
     "bpf_map_update_elem": (c_int, (_descriptor, c_void_p, c_void_p, c_uint64)),
     "bpf_map_delete_elem": (c_int, (_descriptor, c_void_p)),
+    "bpf_map_get_next_key": (c_int, (_descriptor, c_void_p, c_void_p)),
+    "bpf_obj_pin": (c_int, (_descriptor, c_char_p)),
+    "bpf_obj_get": (_descriptor, (c_char_p,)),
     "bpf_prog_test_run_opts": (c_int, (_descriptor, POINTER(RunOptions))),
     "bpf_prog_get_fd_by_id": (_descriptor, (c_uint32,)),
     "bpf_obj_get_info_by_fd": (c_int, (_descriptor, c_void_p, _count)),
     "bpf_link_create": (_descriptor, (_descriptor, c_int, c_int, POINTER(LinkOptions))),
+    "bpf_link_update": (c_int, (_descriptor, _descriptor, c_void_p)),
     "bpf_xdp_query": (c_int, (c_int, c_int, POINTER(XdpQueryOptions))),
 }
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from contextlib import suppress
 from ctypes import byref, sizeof
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -37,12 +39,14 @@ _MODES: Final = {libbpf.XDP_ATTACHED_DRV: XdpMode.NATIVE, libbpf.XDP_ATTACHED_SK
 
 
 class Link:
-    """A program on a device; the program leaves it when the link is closed."""
+    """A program on a device; the program leaves it when the link is closed, unless that is pinned."""
 
-    def __init__(self, fd: int, ifindex: int, mode: XdpMode) -> None:
+    def __init__(self, fd: int, ifindex: int, mode: XdpMode, pinned: Path | None = None) -> None:
         self.fd = fd
         self.ifindex = ifindex
         self.mode = mode
+        self.pinned = pinned
+        """What keeps it when this process ends."""
 
     def is_attached(self) -> bool:
         """Whether the program is still there: no longer when the device is gone or someone detached it."""
@@ -50,8 +54,26 @@ class Link:
             return False
         return bool(describe(self.fd, libbpf.LinkInfo()).ifindex)
 
+    def program_id(self) -> int:
+        """Which program it puts on the device; raises BpfError."""
+        return int(describe(self.fd, libbpf.LinkInfo()).prog_id)
+
+    def update(self, program_fd: int) -> None:
+        """Put another program in the place of the one on the device, between two packets; raises BpfError."""
+        answer = library().bpf_link_update(self.fd, program_fd, None)
+        if answer < 0:
+            raise refusal(f"cannot exchange the XDP program on {_device(self.ifindex)}", answer)
+
+    def detach(self) -> None:
+        """Take the program off the device, also where the link is pinned."""
+        if self.pinned is not None:
+            with suppress(OSError):
+                self.pinned.unlink()
+            self.pinned = None
+        self.close()
+
     def close(self) -> None:
-        """Take the program off the device; closing twice is harmless."""
+        """Let go of the link; closing twice is harmless."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1

@@ -64,6 +64,17 @@ class Map:
         self._check(answer, "delete from")
         return True
 
+    def keys(self) -> list[bytes]:
+        """The keys that there are, while nobody else writes to the map; raises BpfError."""
+        found: list[bytes] = []
+        after = ctypes.create_string_buffer(self.key_bytes)
+        while True:
+            answer = self._prompt.bpf_map_get_next_key(self.fd, found[-1] if found else None, after)
+            if answer == -errno.ENOENT:
+                return found
+            self._check(answer, "list")
+            found.append(after.raw)
+
     def mmap(self) -> mmap.mmap:
         """An array with BPF_F_MMAPABLE as memory, elements at multiples of 8 bytes; raises BpfError."""
         size_bytes = _aligned(self._stride_bytes * self.max_entries, mmap.PAGESIZE)

@@ -9,7 +9,18 @@ from pathlib import Path
 
 from engine.fastpath.bpf import Object, Program
 from engine.fastpath.flow_table import FlowTable
-from engine.fastpath.layout import CONTROL, EGRESS, FLOW_V4, FLOW_V6, NO_VLAN, PROBES, FlowLayout, Reason
+from engine.fastpath.layout import (
+    CONTROL,
+    EGRESS,
+    FLOW_V4,
+    FLOW_V6,
+    MAX_PORTS,
+    NO_VLAN,
+    PROBES,
+    FlowLayout,
+    Reason,
+)
+from engine.fastpath.pins import PinnedObject
 
 OBJECT = Path(__file__).with_name("forward.bpf.o")
 SLOTS_PER_SESSION = 4
@@ -17,42 +28,54 @@ SLOTS_PER_SESSION = 4
 NO_FLOWS = 1
 
 _TABLES = {FLOW_V4: "flows_v4", FLOW_V6: "flows_v6"}
+_OTHER_MAPS = ("ports", "egresses", "controls", "reasons", "totals", "shields", "tallies")
+_PROGRAM = "forward"
 _KEY_BYTES = 4
 _GENERATIONS = 0xFF
 
 
-class ForwardingProgram:
-    """Loaded, but attached to no device; closing it takes program and maps away."""
+class TooSmall(Exception):
+    """An earlier engine's tables have no room for as many flows as there may be now."""
 
-    def __init__(self, max_sessions: int, families: Collection[FlowLayout] = (FLOW_V4, FLOW_V6)) -> None:
-        """Load program and maps, with room for the flows of some address families.
+
+class ForwardingProgram:
+    """In the kernel, but attached to no device; closing it takes program and maps away, unless they are pinned."""
+
+    def __init__(
+        self,
+        max_sessions: int,
+        families: Collection[FlowLayout] = (FLOW_V4, FLOW_V6),
+        found: PinnedObject | None = None,
+    ) -> None:
+        """Load program and maps, with room for the flows of some address families, or take those that were found.
 
         Raises:
             BpfError: libbpf, a privilege or a feature of the kernel is missing.
+            TooSmall: what was found has no room for so many flows.
         """
-        enough = 1 << (max_sessions * SLOTS_PER_SESSION - 1).bit_length()
-        slots = {layout: enough if layout in families else NO_FLOWS for layout in (FLOW_V4, FLOW_V6)}
-        self._object = Object.open(OBJECT)
+        self.found = found is not None
+        self._object = found or _load(max_sessions, families)
         try:
-            for layout, name in _TABLES.items():
-                self._object.resize(name, slots[layout] + PROBES)
-            self._object.load()
-            self.program: Program = self._object.program("forward")
-            self._ports = self._object.map("ports")
-            self._egresses = self._object.map("egresses")
-            self._reasons = self._object.map("reasons")
-            self._totals = self._object.map("totals")
-            self._shields = self._object.map("shields")
-            self._tallies = self._object.map("tallies")
-            self._control = self._object.map("controls").mmap()
-            self._memory = {layout: self._object.map(name).mmap() for layout, name in _TABLES.items()}
+            maps = self._maps = {name: self._object.map(name) for name in (*_TABLES.values(), *_OTHER_MAPS)}
+            slots = {layout: maps[name].max_entries - PROBES for layout, name in _TABLES.items()}
+            if any(slots[layout] < slots_for(max_sessions) for layout in families):
+                raise TooSmall
+            self.program: Program = self._object.program(_PROGRAM)
+            self._ports, self._egresses, self._shields = maps["ports"], maps["egresses"], maps["shields"]
+            self._reasons, self._totals, self._tallies = maps["reasons"], maps["totals"], maps["tallies"]
+            self._control = maps["controls"].mmap()
+            self._memory = {layout: maps[name].mmap() for layout, name in _TABLES.items()}
         except BaseException:
             self._object.close()
             raise
-        # Secret, and the multiplier odd, so that nobody outside can make tuples that collide.
-        self._seeds = secrets.randbits(64), secrets.randbits(64) | 1
-        self._masks = slots[FLOW_V4] - 1, slots[FLOW_V6] - 1
-        self._generation = 0
+        if self.found:
+            *seeds, mask_v4, mask_v6, self._generation = CONTROL.unpack_from(self._control)
+            self._seeds, self._masks = (seeds[0], seeds[1]), (mask_v4, mask_v6)
+        else:
+            # Secret, and the multiplier odd, so that nobody outside can make tuples that collide.
+            self._seeds = secrets.randbits(64), secrets.randbits(64) | 1
+            self._masks = slots[FLOW_V4] - 1, slots[FLOW_V6] - 1
+            self._generation = 0
         self.flows: Mapping[FlowLayout, FlowTable] = {
             layout: FlowTable(layout, memoryview(self._memory[layout]), slots[layout], self._seeds) for layout in slots
         }
@@ -65,6 +88,26 @@ class ForwardingProgram:
         for memory in (*self._memory.values(), self._control):
             memory.close()
         self._object.close()
+
+    def parts(self) -> dict[str, int]:
+        """The descriptors of program and maps, by the names under which they are pinned and found."""
+        return {_PROGRAM: self.program.fd, **{name: one.fd for name, one in self._maps.items()}}
+
+    def open_ports(self) -> dict[int, int]:
+        """The ports by which frames leave, by the index of their devices: those that an earlier engine opened."""
+        values = ((port, self._ports.lookup(_key(port))) for port in range(MAX_PORTS))
+        return {int.from_bytes(value[:4], "little"): port for port, value in values if value is not None}
+
+    def clear_shields(self) -> None:
+        """Protect nothing for the moment: what an earlier engine knew of newcomers does not hold any more."""
+        for end in self._shields.keys():
+            self._shields.delete(end)
+
+    def clear_egresses(self, kept: Collection[int]) -> None:
+        """Leave frames to the slow path for which the routing table names another device than these."""
+        for key in self._egresses.keys():
+            if int.from_bytes(key, "little") not in kept:
+                self._egresses.delete(key)
 
     def look_again(self) -> None:
         """Have every flow's next hop looked up again with its next packet."""
@@ -111,6 +154,24 @@ class ForwardingProgram:
     def remove_egress(self, index: int) -> None:
         """Leave frames to the slow path for which the routing table names a device."""
         self._egresses.delete(_key(index))
+
+
+def slots_for(max_sessions: int) -> int:
+    """How many slots a table of flows has that so many sessions need."""
+    return 1 << (max_sessions * SLOTS_PER_SESSION - 1).bit_length()
+
+
+def _load(max_sessions: int, families: Collection[FlowLayout]) -> Object:
+    """Program and maps, fresh in the kernel; raises BpfError."""
+    fresh = Object.open(OBJECT)
+    try:
+        for layout, name in _TABLES.items():
+            fresh.resize(name, (slots_for(max_sessions) if layout in families else NO_FLOWS) + PROBES)
+        fresh.load()
+    except BaseException:
+        fresh.close()
+        raise
+    return fresh
 
 
 def _key(number: int) -> bytes:

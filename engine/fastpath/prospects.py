@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from engine.config.schema import Config
 from engine.fastpath.bpf import BpfError, Object, attached_program
 from engine.fastpath.devices import wanted_devices
@@ -11,31 +9,7 @@ from engine.fastpath.errors import FastPathError
 from engine.fastpath.interfaces import Interface, hides_tags, list_interfaces, merges_packets, route_to
 from engine.fastpath.libbpf import library
 from engine.fastpath.program import OBJECT
-
-
-@dataclass(frozen=True, slots=True)
-class Prospect:
-    """A device that the program would be put on."""
-
-    name: str
-    kind: str
-    """Which sort of virtual device, such as veth; empty for hardware."""
-    other_program: str
-    """Another XDP program that is on it, as `name, id 7`."""
-    merges_packets: bool
-    hides_tags: bool
-    """Frames of VLAN devices above it would leave with a wrong tag in generic mode."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prospects:
-    """What there is for the fast path to work with."""
-
-    libbpf: str
-    """Its version; empty: there is none that can be used."""
-    failure: str
-    """Why the kernel does not take the program, and what to do; empty: it does."""
-    devices: tuple[Prospect, ...]
+from engine.prospects import Prospect, Prospects
 
 
 def look_ahead(config: Config) -> Prospects:

@@ -46,6 +46,8 @@ class ServerHealth:
         """When it came back up, for slow start; None: down, or up from the first verdict on."""
         self.probes = 0
         self.failures = 0
+        self.first_fall = 1
+        """Failures in a row to go down with the first verdict."""
         self.contrary_in_row = 0
         """Latest results in a row that speak against the present health."""
         self._transitions_s: deque[float] = deque(maxlen=MAX_FLAPS_COUNTED)
@@ -64,6 +66,10 @@ class ServerHealth:
             self.failures += 1
         return self._judge("up" if result.ok else "down", result.reason, now_s)
 
+    def trust(self) -> None:
+        """Take no single failure for the first verdict: the server had tunnels a moment ago."""
+        self.first_fall = self.fall
+
     def flaps(self, now_s: float) -> int:
         """Count the changes between up and down in the last five minutes."""
         return sum(at_s > now_s - FLAP_WINDOW_S for at_s in self._transitions_s)
@@ -74,7 +80,8 @@ class ServerHealth:
             self.reason = reason
             return None
         self.contrary_in_row += 1
-        needed = {"unknown": 1, "up": self.fall, "down": self.rise}[self.health]
+        first = self.first_fall if verdict == "down" else 1
+        needed = {"unknown": first, "up": self.fall, "down": self.rise}[self.health]
         if self.contrary_in_row < needed:
             self.reason = f"{reason} ({self.contrary_in_row} of {needed})"
             return None

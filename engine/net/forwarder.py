@@ -215,6 +215,8 @@ class Forwarder:
             self.upstreams.open(flow, ANY_ADDRESS)
         # With another source, the kernel's entries of the flow are wrong.
         self.fast_path.offer(flow)
+        for session in flow.sessions:
+            self.table.mark(session)
 
     def _open_snat(self, flow: Flow) -> None:
         session = flow.sessions[-1]

@@ -46,6 +46,7 @@ def note(
     message = Message(now_s, inward, exchange, header.message_id, response, len(data), repeated)
     session.last_seen_s = now_s
     session.deleted_s = 0.0
+    table.mark(session)
     if exchange == _CREATE_CHILD:
         session.rekeyed_s = now_s
     elif exchange == _INIT:

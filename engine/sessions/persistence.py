@@ -36,6 +36,8 @@ class PersistenceTable:
 
     def __init__(self, max_records: int) -> None:
         self.max_records = max_records
+        self.changed: set[str] | None = None
+        """The clients whose records changed since somebody looked; None: nobody does."""
         self._records: dict[str, PersistenceRecord] = {}
         self._unused: OrderedDict[str, PersistenceRecord] = OrderedDict()
         self._pins: dict[str, PersistenceRecord] = {}
@@ -66,10 +68,15 @@ class PersistenceTable:
         """The pinned record of a client network."""
         return self._pins.get(client)
 
+    def find(self, client: str) -> PersistenceRecord | None:
+        """The record of a client network, expired or not."""
+        return self._pins.get(client) or self._records.get(client)
+
     def remember(self, client: str, server: RealServer, now_s: float) -> PersistenceRecord:
         """Point a client network at a server; a pinned one stays where it points."""
         if pin := self._pins.get(client):
             return pin
+        self._note(client)
         if record := self._records.get(client):
             record.server = server
             record.last_used_s = now_s
@@ -83,6 +90,7 @@ class PersistenceTable:
 
     def pin(self, client: str, server: RealServer, now_s: float) -> PersistenceRecord:
         """Point a client network at a server for good, whatever it had before."""
+        self._note(client)
         record = self._pins.get(client)
         if record is None:
             record = self._records.pop(client, None) or PersistenceRecord(client, server, now_s)
@@ -102,6 +110,7 @@ class PersistenceTable:
         """Note that a flow of the client ended, and when it was last used."""
         record.flows -= 1
         record.last_used_s = max(record.last_used_s, last_seen_s)
+        self._note(record.client)
         if not record.flows and not record.pinned and self.holds(record):
             self._unused[record.client] = record
 
@@ -109,6 +118,7 @@ class PersistenceTable:
         """Drop a record, pinned or not."""
         if not self.holds(record):
             return
+        self._note(record.client)
         if record.pinned:
             del self._pins[record.client]
         else:
@@ -129,12 +139,16 @@ class PersistenceTable:
 
     def clear(self) -> None:
         """Drop every record but the pinned ones."""
+        for client in self._records:
+            self._note(client)
         self._records.clear()
         self._unused.clear()
 
     def clear_pins(self) -> list[PersistenceRecord]:
         """Drop every pinned record; returns them."""
         gone = list(self._pins.values())
+        for pin in gone:
+            self._note(pin.client)
         self._pins.clear()
         return gone
 
@@ -153,6 +167,10 @@ class PersistenceTable:
         for record in gone:
             self.forget(record)
         return len(gone)
+
+    def _note(self, client: str) -> None:
+        if self.changed is not None:
+            self.changed.add(client)
 
     def _make_room(self) -> None:
         self.forget(next(iter(self._unused.values() or self._records.values())))

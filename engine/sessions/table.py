@@ -63,12 +63,19 @@ class SessionTable:
         self.flow_count = 0
         self.evicted = 0
         self.ended = 0
+        self.changed: dict[int, Session] | None = None
+        """What is new, different or gone since somebody looked; None: nobody does."""
         self._latest_ended: deque[int] = deque(maxlen=ENDINGS_KEPT)
         self._release = release
         self._witness = witness
         self._fast_path: FastPath = fast_path or NoFastPath()
         self._expiry = ExpiryQueue()
         self._numbers = count(1)
+
+    def mark(self, session: Session) -> None:
+        """A session is not what it was any more."""
+        if self.changed is not None:
+            self.changed[session.number] = session
 
     def open(
         self, service: Service, server: RealServer, host: str, why: str, now_s: float, flow: Flow | None = None
@@ -87,6 +94,7 @@ class SessionTable:
         service.by_host.setdefault(host, []).append(session)
         service.new_sessions += 1
         server.new_sessions += 1
+        self.mark(session)
         self.look_again(session, now_s + service.config.timeouts.half_open_s)
         if flow is not None:
             self.attach(session, flow)
@@ -171,8 +179,10 @@ class SessionTable:
         if session.half_open and phase in HALF_OPEN:
             session.phase = phase
             self.half_open.move_to_end(session.number)
+            self.mark(session)
             return
         self._count(session, -1)
+        self.mark(session)
         if session.half_open:
             session.service.newcomers.leave(session.number)
         session.phase = phase
@@ -232,6 +242,45 @@ class SessionTable:
         session.flows.clear()
         self._expiry.discard(session)
 
+    def readmit(self, session: Session) -> None:
+        """Take in a session as it was in an earlier engine, its flows apart; its number must be free.
+
+        Raises:
+            TableFull: there are as many as there may be.
+        """
+        if len(self.sessions) >= self.max_sessions:
+            raise TableFull
+        self.sessions[session.number] = session
+        self._numbers = count(max(session.number + 1, next(self._numbers)))
+        self._count(session, +1)
+        if session.half_open:
+            self.half_open[session.number] = session
+        elif session.phase is Phase.IDLE:
+            self.asleep[session.number] = session
+        service, address = session.service, session.source_address
+        service.by_host.setdefault(session.host, []).append(session)
+        for spi_i, _ in session.spis:
+            service.by_spi.claim(spi_i, session)
+        for spi in session.esp_in:
+            service.by_esp.claim(spi, session)
+        if address:
+            session.server.source_use[address] += 1
+        self.look_again(session, 0.0)
+
+    def readmit_flow(self, flow: Flow, record: PersistenceRecord | None) -> None:
+        """Take in a flow as it was in an earlier engine, after its sessions; it keeps `record` alive."""
+        words_in, words_out = flow.esp_in, flow.esp_out
+        flow.service.flows[flow.port][flow.client] = flow
+        self.flow_count += 1
+        for session in flow.sessions:
+            session.flows.append(flow)
+        if record is not None:
+            flow.persistence = record
+            flow.service.persistence.take(record)
+        self._settle(flow)
+        flow.esp_in, flow.esp_out = words_in, words_out
+        self._expiry.push(0.0, flow, self._check_flow)
+
     def drop_flow(self, flow: Flow, reason: str = "") -> None:
         """End a flow; a session left without any sleeps if it was established, else it ends, as by `close`."""
         carried = flow.sessions.copy()
@@ -239,6 +288,7 @@ class SessionTable:
         self._settle(flow)
         for session in carried:
             session.flows.remove(flow)
+            self.mark(session)
             if session.flows:
                 continue
             if session.half_open or session.anonymous:
@@ -278,6 +328,8 @@ class SessionTable:
 
     def _settle(self, flow: Flow) -> None:
         flow.settle()
+        for session in flow.sessions:
+            self.mark(session)
         self._fast_path.offer(flow)
 
     def _evict(self, session: Session, reason: str) -> None:

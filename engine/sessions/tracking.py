@@ -114,10 +114,13 @@ def tunnel_alive(table: SessionTable, flow: Flow, word: int, now_s: float, *, fr
         finished = from_server if session.anonymous else session.auth_accepted
         if session.half_open and finished:
             table.set_phase(session, Phase.ESTABLISHED)
-    if from_server and word and word not in flow.esp_out:
-        esp.learn_outward(flow, word)
-    elif not from_server and word and word not in flow.esp_in:
-        esp.learn_inward(flow, word, now_s)
+    if word and word not in (flow.esp_out if from_server else flow.esp_in):
+        if from_server:
+            esp.learn_outward(flow, word)
+        else:
+            esp.learn_inward(flow, word, now_s)
+        if flow.owner is not None:
+            table.mark(flow.owner)
 
 
 def yields(table: SessionTable, flow: Flow, now_s: float) -> bool:

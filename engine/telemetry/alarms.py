@@ -42,6 +42,7 @@ KINDS = {
     "esp-before-ike": Kind("warning", "sessions"),
     "idle-too-short": Kind("warning", "service"),
     "timeouts-contradict": Kind("warning", "service"),
+    "sessions-unsaved": Kind("warning", "events", has_events=True),
     "config-changed": Kind("warning", "configuration"),
 }
 """The gravest first."""

@@ -16,6 +16,7 @@ from engine.net.forwarder import Forwarder
 from engine.sessions.query import slices
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
+from engine.survival.saving import Saving
 from engine.telemetry.alarms import AlarmBoard, Finding
 from engine.telemetry.capacity import capacity_findings
 from engine.telemetry.conditions import service_findings
@@ -33,11 +34,17 @@ class Telemetry:
     """What status and series tell beside plain counters; it only reads what others keep."""
 
     def __init__(
-        self, deployment: Deployment, forwarder: Forwarder, configuration: Configuration, events: EventLog
+        self,
+        deployment: Deployment,
+        forwarder: Forwarder,
+        configuration: Configuration,
+        events: EventLog,
+        saving: Saving,
     ) -> None:
         self._deployment = deployment
         self._forwarder = forwarder
         self._configuration = configuration
+        self._saving = saving
         self._sampler = Sampler(trio.current_time())
         self._oldest = OldestSessions()
         self._silence = Silence()
@@ -106,6 +113,12 @@ class Telemetry:
         yield from chain(*found, capacity_findings(self._forwarder.table, self._forwarder.upstreams, stands))
         yield from self._violations.findings(stands, now_s)
         yield from reassembly_findings(self._fragments_lost.gained)
+        if self._saving.failure:
+            yield Finding(
+                "sessions-unsaved",
+                "sessions cannot be saved: a restart of the engine would lose those that do not take the fast path",
+                self._saving.failure,
+            )
         if changed := self._file.finding(self._configuration.loaded.digest):
             yield changed
 

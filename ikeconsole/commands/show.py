@@ -45,6 +45,8 @@ def add_arguments(parser: ArgumentParser, command: str) -> None:
         metavar="SECONDS",
         help="refresh every second, or every SECONDS",
     )
+    if command in _NAMES:
+        parser.add_argument("--names", action="store_true", help="print the names alone, one a line")
     if command == "sessions":
         parser.add_argument(
             "filter",
@@ -80,7 +82,9 @@ def execute(options: Namespace) -> int:
         watch(options, view)
         return Exit.OK
     answer = ask(options, view.fetch)
-    if options.json:
+    if options.command in _NAMES and options.names:
+        print("\n".join(_NAMES[options.command](answer)))
+    elif options.json:
         print_json(view.records(answer))
     else:
         console = terminal()
@@ -107,6 +111,13 @@ async def _status(client: ControlClient) -> EngineStatus:
 
 def _servers(engine: EngineStatus) -> list[ServerStatus]:
     return [server for service in engine.services for server in service.servers]
+
+
+_NAMES: dict[str, Callable[[EngineStatus], list[str]]] = {
+    "services": lambda engine: [service.name for service in engine.services],
+    "servers": lambda engine: [f"{server.service}/{server.name}" for server in _servers(engine)],
+}
+"""Names as other commands take them."""
 
 
 def _query(options: Namespace) -> SessionQuery:

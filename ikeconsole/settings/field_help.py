@@ -14,6 +14,9 @@ HELP: dict[str, str] = {
     "engine.max_open_sockets": "Sockets towards real servers open at once; 0: as many as the limit of open files "
     "allows. Followed only by an engine that is started anew.",
     "engine.log_level": "How much the engine writes to its log.",
+    "engine.metrics": "Counters and states of services and real servers for Prometheus, nothing of single clients.",
+    "engine.metrics.listen": "Address and TCP port at which /metrics is served, such as 127.0.0.1:9466; empty: none. "
+    "Nobody is asked for a password: a loopback address, or one of an inner network behind a firewall.",
     "service": "One address that VPN clients connect to, and how they find a real server behind it.",
     "service.name": 'What the service is called: 1 to 64 letters, digits, ".", "_" or "-". Renaming it ends its '
     "sessions; their clients reconnect.",

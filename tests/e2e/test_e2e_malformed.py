@@ -27,7 +27,7 @@ BATCH = 1_000
 STRANGERS_PORTS = 16
 CLIENTS = [f"127.9.0.{number}" for number in range(1, 9)]
 CLIENTS_NETWORK = "127.9.0.0/24"
-MAX_SESSIONS = 5_000
+MAX_SESSIONS = 2_500
 MAX_OPEN_SOCKETS = 2_000
 FILES_BESIDE_SOCKETS = 32
 MAX_GROWTH_BYTES = 8 << 20
@@ -56,7 +56,7 @@ class Account:
     def __init__(self, control: ControlClient) -> None:
         self.sent = 0
         self.processed = 0
-        """What the engine has forwarded to servers, or dropped by reason."""
+        """What the engine has forwarded to servers, answered by itself with a demand for a cookie, or dropped by reason."""
         self.overflowed = 0
         """What the kernel dropped before the engine saw it."""
         self.drops: dict[str, int] = {}
@@ -71,7 +71,7 @@ class Account:
         self.drops = dict(service.drops)
         self.overflowed = self.drops.pop("receive-buffer-full", 0)
         from_clients = (count for reason, count in self.drops.items() if not reason.startswith(FROM_SERVERS))
-        self.processed = service.traffic.packets_in + sum(from_clients)
+        self.processed = service.traffic.packets_in + service.challenge.sent + sum(from_clients)
         assert self.status.sessions <= MAX_SESSIONS
         assert self.status.open_sockets <= MAX_OPEN_SOCKETS
 

@@ -21,6 +21,7 @@ from running_engine import (
     refused,
     running,
     service,
+    until,
     world,
     write_config,
 )
@@ -29,6 +30,7 @@ from trio.testing import wait_all_tasks_blocked
 from engine import deployment
 from engine.config.load import Loaded, load
 from engine.sessions.session import Session
+from engine.survival.saving import JOURNAL
 
 
 async def drain(engine: RunningEngine, server: str = "a") -> str:
@@ -177,6 +179,7 @@ async def test_a_full_disk_fails_the_change_and_nothing_else(tmp_path: Path, mon
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     async with world(tmp_path) as w:
+        await until((tmp_path / "state" / JOURNAL).exists)
         client, before, files = await w.connected(), w.engine.path.read_text(), files_below(tmp_path)
         with monkeypatch.context() as patch:
             patch.setattr("engine.config.save.replace_file", no_space)

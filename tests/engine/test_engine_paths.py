@@ -14,7 +14,7 @@ from engine import paths
 def as_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(os, "geteuid", lambda: 1234)
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
+    for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME", "RUNTIME_DIRECTORY", "STATE_DIRECTORY"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -34,6 +34,17 @@ def test_a_users_engine_is_in_the_users_own_directories(as_user: Path, monkeypat
     monkeypatch.setenv("XDG_STATE_HOME", "/home/someone/state")
     assert paths.default_control_socket() == Path("/run/user/1234/ikeconsole/control.sock")
     assert paths.default_state_dir() == Path("/home/someone/state/ikeconsole")
+
+
+def test_an_engine_that_systemd_runs_is_where_the_system_looks_for_it(
+    as_user: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under a user of its own."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1234")
+    monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/ikeconsole")
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/ikeconsole")
+    assert paths.default_control_socket() == paths.SYSTEM_CONTROL_SOCKET
+    assert paths.default_state_dir() == Path("/var/lib/ikeconsole")
 
 
 def test_the_configuration_that_the_environment_names_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:

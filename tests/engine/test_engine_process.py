@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -35,12 +35,12 @@ class Systemd:
         self._stack = stack
         self._address = str(directory / "notify.sock")
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self, **environment: str) -> subprocess.Popen[bytes]:
         """Start the engine; whatever happens, it does not outlive the test."""
         process = subprocess.Popen(
             [sys.executable, "-m", "ikeconsole", "engine", "-c", str(self.config)],
             cwd=ROOT,
-            env={**os.environ, "NOTIFY_SOCKET": self._address},
+            env={**os.environ, "NOTIFY_SOCKET": self._address, **environment},
             stdout=subprocess.DEVNULL,
             stderr=self._stderr,
         )
@@ -49,8 +49,25 @@ class Systemd:
         return process
 
     def told(self) -> str:
-        """The next thing that the engine notifies."""
-        return self._notify.recv(4096).decode()
+        """The next thing that the engine notifies, other than its status line."""
+        while (message := self._notify.recv(4096).decode()).startswith("STATUS="):
+            pass
+        return message
+
+    def hears_nothing(self, for_s: float) -> bool:
+        """Whether the engine notifies nothing for so long, from the last word on that waits."""
+        self._notify.settimeout(0)
+        with suppress(BlockingIOError):
+            while self._notify.recv(4096):
+                pass
+        self._notify.settimeout(for_s)
+        try:
+            self._notify.recv(4096)
+        except TimeoutError:
+            return True
+        finally:
+            self._notify.settimeout(START_S)
+        return False
 
     def log(self) -> str:
         """What the engine wrote to standard error."""
@@ -111,6 +128,18 @@ def test_a_tunnel_is_served_by_the_process_and_sigint_stops_it_too(systemd: Syst
     engine.send_signal(signal.SIGINT)
     assert engine.wait(START_S) == 0
     assert "Traceback" not in systemd.log()
+
+
+def test_the_watchdog_hears_from_an_engine_that_runs_and_not_from_one_that_is_stopped(systemd: Systemd) -> None:
+    write_config(systemd.config, service())
+    engine = systemd.start(WATCHDOG_USEC="800000")
+    assert systemd.told() == "READY=1"
+    assert {systemd.told() for _ in range(3)} == {"WATCHDOG=1"}
+    engine.send_signal(signal.SIGSTOP)
+    os.waitpid(engine.pid, os.WUNTRACED)
+    assert systemd.hears_nothing(1.0)
+    engine.send_signal(signal.SIGCONT)
+    assert systemd.told() == "WATCHDOG=1"
 
 
 def test_an_invalid_configuration_ends_with_3_and_every_problem(systemd: Systemd) -> None:

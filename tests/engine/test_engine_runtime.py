@@ -16,6 +16,7 @@ from vpn_peers import IKE_PORT, NAT_T_PORT
 
 from engine.config.load import load
 from engine.runtime import RESERVED_FILES, StartError, serve_forever
+from engine.survival.saving import JOURNAL
 
 
 async def require_start_error(path: Path, *parts: str) -> None:
@@ -112,6 +113,7 @@ async def test_clients_keep_their_server_over_a_restart_when_it_is_found_by_hash
 
     first = await placed()
     assert len(set(first)) > 1
+    (tmp_path / "state" / JOURNAL).unlink()
     assert await placed() == first
 
 

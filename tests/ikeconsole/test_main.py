@@ -174,7 +174,7 @@ def test_session_options_become_the_query(engine: ServedEngine, monkeypatch: pyt
         ["status", "--watch=0"],
         ["status", "--watch=nan"],
         ["sessions", "--sort", "beauty"],
-        ["init", "--address", "203.0.113.10"],
+        ["init", "--address", "vpn.example.org"],
         ["init", "--address", "203.0.113.10", "--server", "rras-1"],
     ],
 )
@@ -271,29 +271,6 @@ def test_check_prints_every_problem_with_its_key(tmp_path: Path, capsys: pytest.
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     assert all(line.startswith(f"{config}:service.vpn.") for line in lines)
-
-
-INIT = ["init", "--address", "203.0.113.10", "--server", "rras-1=10.0.0.11", "--server", "rras-2=10.0.0.12"]
-
-
-def test_init_writes_a_configuration_that_checks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = tmp_path / "config.toml"
-    assert main([*INIT, "--name", 'a "b"', "--source", "snat", "--output", str(config)]) == Exit.BAD_CONFIG
-    assert not config.exists()
-    assert main([*INIT, "--source", "snat", "--output", str(config)]) == Exit.OK
-    assert main(["check", "-c", str(config)]) == Exit.OK
-    assert f"{config}: ok: 1 service, 2 real servers" in capsys.readouterr().out
-    assert os.listdir(tmp_path) == ["config.toml"]
-
-
-def test_init_replaces_a_file_only_when_told_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = tmp_path / "config.toml"
-    config.write_text("precious")
-    assert main([*INIT, "--output", str(config)]) == Exit.FAILED
-    assert "--force" in capsys.readouterr().err
-    assert config.read_text() == "precious"
-    assert main([*INIT, "--output", str(config), "--force"]) == Exit.OK
-    assert "203.0.113.10" in config.read_text()
 
 
 def test_engine_and_demo_end_with_the_code_of_what_stopped_them(

@@ -35,7 +35,7 @@ def test_every_key_of_the_schema_has_help_and_no_other_has() -> None:
 
 
 def test_every_key_that_is_no_table_is_a_field_of_one_form() -> None:
-    tables = {"engine", "service", "service.real_server", "service.persistence_prefix"}
+    tables = {"engine", "engine.metrics", "service", "service.real_server", "service.persistence_prefix"}
     tables |= {"service.timeouts", "service.health", "service.agent"}
     assert sorted(field.key for field in FIELDS) == sorted(set(keys(Config)) - tables)
 

@@ -21,6 +21,7 @@ from engine.config.schema import (
     Health,
     HealthKind,
     LogLevel,
+    Metrics,
     PersistenceKind,
     PrefixLengths,
     RealServer,
@@ -103,6 +104,7 @@ def configs(draw: st.DrawFn) -> Config:
         fast_path=st.sampled_from(FastPath),
         max_sessions=st.integers(1, 3),
         log_level=st.sampled_from(LogLevel),
+        metrics=st.builds(Metrics, listen=st.sampled_from(["", "127.0.0.1:9466", "[::1]:1"])),
     )
     return Config(
         engine=draw(engine),

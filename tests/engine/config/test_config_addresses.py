@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from netaddr import IPAddress
 
-from engine.config.addresses import MAX_POOL_SIZE, expand_pool, parse_address, spell_endpoint, why_unusable
+from engine.config.addresses import MAX_POOL_SIZE, expand_pool, parse_address, parse_endpoint, spell_endpoint, why_unusable
 
 
 def test_a_pool_lists_single_addresses_ranges_and_whole_blocks_in_order() -> None:
@@ -98,3 +99,25 @@ def test_addresses_that_a_machine_can_have_are_usable(address: str) -> None:
 def test_an_ipv6_endpoint_stands_in_brackets() -> None:
     assert spell_endpoint(IPAddress("2001:db8::1"), 500) == "[2001:db8::1]:500"
     assert spell_endpoint(IPAddress("192.0.2.1"), 500) == "192.0.2.1:500"
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:9466", "[::1]:9466", "[2001:db8::1]:65535"])
+def test_an_endpoint_is_read_as_it_is_spelled(text: str) -> None:
+    assert spell_endpoint(*parse_endpoint(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("9466", '"9466" is not an address and a port: write for example "127.0.0.1:9466"'),
+        (":9466", '"" is not an IPv4 or IPv6 address'),
+        ("::1:9466", '"::1:9466" is not an address and a port'),
+        ("127.0.0.1:", '"" is not a port: write a number from 1 to 65535'),
+        ("127.0.0.1:0", '"0" is not a port'),
+        ("127.0.0.1:65536", '"65536" is not a port'),
+        ("127.0.0.1:٣", '"٣" is not a port'),
+    ],
+)
+def test_what_is_no_endpoint_is_refused_with_what_to_write(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        parse_endpoint(text)

@@ -26,6 +26,7 @@ def advised(text: str) -> list[tuple[str, str]]:
 
 def test_a_sound_configuration_draws_no_advice() -> None:
     assert advised(HEAD + SERVERS) == []
+    assert advised('[engine.metrics]\nlisten = "[::1]:9466"\n' + HEAD + SERVERS) == []
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,11 @@ def test_time_spans_that_just_agree_draw_no_advice(text: str) -> None:
     ("text", "key", "part"),
     [
         ("", "service", "nothing is balanced"),
+        (
+            '[engine.metrics]\nlisten = "10.0.0.1:9466"\n' + HEAD + SERVERS,
+            "engine.metrics.listen",
+            "tells everybody who reaches it",
+        ),
         (HEAD, "service.vpn.real_server", "every client is refused"),
         (
             HEAD + 'persistence_timeout = "4m"\n' + SERVERS,

@@ -49,6 +49,24 @@ def problems_of(text: str) -> list[str]:
             "engine.control_socket: is longer than the 107 bytes of a Unix socket's path: choose a shorter one",
         ),
         (
+            '[engine.metrics]\nlisten = "127.0.0.1"',
+            'engine.metrics.listen: "127.0.0.1" is not an address and a port: write for example "127.0.0.1:9466"',
+        ),
+        (
+            '[engine.metrics]\nlisten = "localhost:9466"',
+            'engine.metrics.listen: "localhost" is not an IPv4 or IPv6 address: write for example "192.0.2.10" or '
+            '"2001:db8::10"; names are not looked up',
+        ),
+        (
+            '[engine.metrics]\nlisten = "0.0.0.0:9466"',
+            "engine.metrics.listen: 0.0.0.0 stands for every address of the machine, those of services too, which "
+            'anybody can reach: write "127.0.0.1:9466", or one address of an inner network',
+        ),
+        (
+            '[engine.metrics]\nlisten = "224.0.0.1:9466"',
+            "engine.metrics.listen: 224.0.0.1 is a multicast address: write the address of one machine",
+        ),
+        (
             service("a/b"),
             'service[1].name: "a/b" is no usable name: write 1 to 64 letters, digits, ".", "_" or "-"',
         ),

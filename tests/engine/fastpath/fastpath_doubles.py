@@ -65,16 +65,17 @@ class KernelDouble:
             for _, record in self._live(layout)
         }
 
-    def forward(self, comes: bytes, size_bytes: int, *, age_ticks: int = 0, packets: int = 1) -> None:
+    def forward(self, comes: bytes, size_bytes: int, *, age_ticks: int = 0, packets: int = 1, spi: int = 0) -> None:
         """Do what the program does with packets of a flow, on the second CPU."""
         for layout, memory in self.memory.items():
             for slot, record in self._live(layout):
                 if record.startswith(comes) and len(comes) == layout.tuple_bytes:
                     at = slot * layout.flow_bytes + layout.track_at
-                    *start, total, _, counted, spi, passed = TRACK.unpack_from(memory, at)
+                    *start, total, _, counted, last_spi, passed = TRACK.unpack_from(memory, at)
                     used = (tick_now() - age_ticks) & 0xFFFF
+                    shown = spi.to_bytes(4) if spi else last_spi
                     counted = (counted + packets) & 0xFFFFFFFF
-                    TRACK.pack_into(memory, at, *start, total, used, counted, spi, passed + size_bytes)
+                    TRACK.pack_into(memory, at, *start, total, used, counted, shown, passed + size_bytes)
                     first, second = self.totals[total]
                     so_far = TOTAL.unpack(second)
                     self.totals[total] = [first, TOTAL.pack(so_far[0] + packets, so_far[1] + size_bytes)]

@@ -6,7 +6,7 @@ from fastpath_doubles import KernelDouble
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from sessions.session_world import KEEPALIVE, NAT_T, World, at, auth, auth_answer, informational, init, init_answer
+from sessions.session_world import KEEPALIVE, NAT_T, World, at, auth, auth_answer, esp, informational, init, init_answer
 
 from engine.config.schema import Source
 from engine.fastpath.entries import entries
@@ -141,6 +141,25 @@ def test_what_the_kernel_forwards_counts_for_flow_session_and_server_and_keeps_t
     assert not session.flows
     kernel.settle(here.now_s)
     assert (kernel.tuples(), server.fast_flows) == ({}, 0)
+
+
+def test_spis_of_esp_that_the_kernel_forwards_lead_to_its_session() -> None:
+    kernel = KernelDouble()
+    here = world(kernel)
+    session = here.connect("198.51.100.7", 1)
+    kernel.settle(here.now_s)
+    for spi in (0xC1F2_A3B4, 0xC1F2_A3B4, 0xC000_0001):
+        kernel.forward(CLIENT + SERVICE + PORT + PORT, 100, spi=spi)
+        kernel.forward(SERVER + CLIENT + PORT + PORT, 100, spi=spi + 1)
+        assert sum(kernel.reconciler.credit_all(lambda: here.now_s)) == 1
+    assert session.esp_in == (0xC000_0001, 0xC1F2_A3B4)
+    assert session.esp_out == (0xC000_0002, 0xC1F2_A3B5)
+    roamed = at("203.0.113.5", 4500)
+    assert here.client_sends(roamed, NAT_T, esp(0xC000_0001)) == session.server.name
+    assert here.sessions() == [session]
+    here.table.close(session)
+    kernel.settle(here.now_s)
+    assert not here.service.by_esp
 
 
 def test_expiry_asks_the_kernel_itself_and_does_not_wait_for_the_next_sweep() -> None:

@@ -99,7 +99,10 @@ class Peers:
         reached = self._send(tunnel.place, NAT_T, esp(tunnel.esp_in))
         if reached == tunnel.server:
             tunnel.esp_shown = tunnel.esp_shown or proven
-            tunnel.seen_s = self.world.now_s
+            flow = self.world.flow(tunnel.place, NAT_T)
+            # Where nothing tells whose it is, it is a tunnel of its own to the balancer.
+            if flow is not None and any(tunnel.pair in session.spis for session in flow.sessions):
+                tunnel.seen_s = self.world.now_s
             assert self.world.server_sends(tunnel.place, NAT_T, esp(tunnel.esp_out))
         return reached
 

@@ -75,7 +75,9 @@ class Roaming(RuleBasedStateMachine):
     @rule(number=which)
     def client_sends_data(self, number: int) -> None:
         tunnel = self.chosen(number)
-        promised = self.promised(tunnel, shown=tunnel.esp_shown)
+        # Whoever has overheard it can send it on a tunnel to another server, and then it names neither.
+        servers = {session.server for session in self.world.service.by_esp.all(tunnel.esp_in)}
+        promised = self.promised(tunnel, shown=tunnel.esp_shown and len(servers) == 1)
         reached = self.peers.send_data(tunnel)
         assert reached == tunnel.server or not promised
 

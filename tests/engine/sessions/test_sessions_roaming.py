@@ -494,3 +494,32 @@ def test_one_client_of_an_office_whose_mapping_changes_keeps_its_server() -> Non
         assert world.client_sends((OFFICE, 50_000 + number), NAT_T, informational(number)) == session.server.name
     assert world.sessions() == sessions
     audit(world)
+
+
+def test_sleeper_that_comes_back_with_a_new_spi_is_known_by_its_address_and_port() -> None:
+    """Its flow was forgotten; its ESP has an SPI that was agreed meanwhile or never seen: it is no second session."""
+    world = world_of_sessions()
+    session = tunnel(world)
+    world.later(400)
+    assert phase_of(session) is Phase.IDLE
+    assert world.client_sends(HOME, NAT_T, esp(0x77)) == session.server.name
+    world.server_sends(HOME, NAT_T, esp(0x78))
+    assert (world.sessions(), phase_of(session)) == ([session], Phase.ESTABLISHED)
+    assert session.why == "scheduled by round-robin"
+    audit(world)
+
+
+def test_recognised_session_keeps_the_esp_spis_of_its_stand_in() -> None:
+    """What the nameless tunnel's ESP showed is true of the session that it turns out to be."""
+    world = World(servers="a", persistence=PersistenceKind.NONE)
+    session = world.connect(ALICE, 1)
+    for _ in range(2):
+        world.client_sends(CAFE, NAT_T, esp(INWARD))
+        world.server_sends(CAFE, NAT_T, esp(OUTWARD))
+    assert len(world.sessions()) == 2
+    world.client_sends(CAFE, NAT_T, encrypted(1, Exchange.INFORMATIONAL, message_id=2))
+    world.server_sends(CAFE, NAT_T, answer(1, 2))
+    assert world.sessions() == [session]
+    assert (session.esp_in, session.esp_out) == ((INWARD,), (OUTWARD,))
+    assert world.service.tunnel_of(INWARD) is session
+    audit(world)
