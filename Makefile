@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check bench bpf pictures lock debian install uninstall clean
+.PHONY: run test check bench bpf pictures pages lock debian install uninstall clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/ikeconsole demo
@@ -32,6 +32,11 @@ $(BPF).o: $(BPF).c $(wildcard engine/fastpath/*.h) debian
 # The pictures of the console in docs/pictures, after a change of what they show.
 pictures: $(VENV)/dev.stamp
 	$(BIN)/python tests/pictures.py
+
+# Manual pages and completions, after a change of the command line or of the configuration's keys.
+pages: $(VENV)/dev.stamp
+	$(BIN)/python packaging/man/make_pages.py
+	$(BIN)/python packaging/completion/make_scripts.py
 
 # What the end-to-end tests and the benchmarks need from Debian; without root they say what is missing.
 debian:

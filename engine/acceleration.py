@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
@@ -13,6 +14,7 @@ from engine.control.status import FastPathDevice, KernelStatus
 from engine.events import EventLog
 from engine.net.challenge import ChallengeState
 from engine.prospects import Prospects
+from engine.sessions.fast_path import Forwarded
 from engine.sessions.flow import Flow, Port
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
@@ -20,6 +22,7 @@ from engine.wire.cookie import CookieKeys
 
 if TYPE_CHECKING:
     from engine.fastpath.kernel import KernelForwarding
+    from engine.fastpath.pins import Pins
 
 OFFERED_AT_ONCE = 500
 TOLD_EVERY_S = 1.0
@@ -31,8 +34,12 @@ OFF = "off"
 class Acceleration:
     """Takes flows for the kernel while the fast path is on; everything stays on the slow path while it is not."""
 
-    def __init__(self, events: EventLog) -> None:
+    def __init__(self, events: EventLog, state_dir: Path | None = None) -> None:
+        """`state_dir` is the engine's: what is left in the kernel is found by it again; None: nothing is left."""
         self._events = events
+        self._state_dir = state_dir
+        self._left: KernelForwarding | None = None
+        """What an earlier engine left in the kernel, until this one forwards with it."""
         self._services: Mapping[str, Service] = {}
         self._config = Config()
         self._demanding: Mapping[str, CookieKeys] = {}
@@ -52,6 +59,44 @@ class Acceleration:
         self._demanding = dict.fromkeys(state.services, state.keys)
         if self._kernel is not None:
             self._kernel.challenge_changed()
+
+    async def find(self) -> list[Forwarded]:
+        """The flows that the kernel forwards since an earlier engine; call once, before `run`."""
+        try:
+            from engine.fastpath.errors import FastPathError
+            from engine.fastpath.kernel import KernelForwarding
+        except ImportError:
+            return []
+        pins = self._pins()
+        if pins is None or not pins.exist:
+            return []
+        if reason := why_not_wanted(self._config):
+            if await trio.to_thread.run_sync(pins.drop):
+                text = f"an earlier engine's fast path was taken out of the kernel ({reason}): all takes the slow path"
+                self._events.add("notice", "fast-path", text)
+            return []
+        try:
+            self._left = await trio.to_thread.run_sync(KernelForwarding, self._config, self._protected, pins)
+            return await trio.to_thread.run_sync(self._left.found)
+        except FastPathError as error:
+            self._events.add("warning", "fast-path", f"an earlier engine's fast path cannot be taken over: {error}")
+            return []
+
+    def adopt(self, flow: Flow, forwarded: Forwarded) -> None:
+        """Go on with what `find` found of a flow."""
+        if self._left is not None:
+            self._left.adopt(flow, forwarded)
+
+    def discard(self, forwarded: Forwarded) -> None:
+        """Take from the kernel what `find` found of nobody's flow."""
+        if self._left is not None:
+            self._left.discard(forwarded)
+
+    def close(self) -> None:
+        """Leave in the kernel what was found there, if nothing came of it."""
+        if self._left is not None:
+            self._left.leave()
+            self._left.close()
 
     def offer(self, flow: Flow) -> None:
         """A flow's sessions or its source have changed, or it has ended."""
@@ -123,7 +168,13 @@ class Acceleration:
         failure = ""
         try:
             # To make room for all flows takes the kernel a while, in which the slow path must not stand still.
-            with await trio.to_thread.run_sync(KernelForwarding, self._config, self._protected) as kernel:
+            left, self._left = self._left, None
+            if left is not None and not left.suits(self._config):
+                left.close()
+                left = None
+            pins = self._pins()
+            made = left or await trio.to_thread.run_sync(KernelForwarding, self._config, self._protected, pins)
+            with made as kernel:
                 await self._forward_with(kernel)
         except* FastPathError as failures:
             first: Exception = failures
@@ -136,11 +187,12 @@ class Acceleration:
                 await self._changed.wait()
 
     async def _forward_with(self, kernel: KernelForwarding) -> None:
+        given_up = True
         try:
             async with trio.open_nursery() as nursery:
+                await self._offer_all(kernel)
                 await nursery.start(kernel.run)
                 self._kernel = kernel
-                nursery.start_soon(self._offer_all)
                 nursery.start_soon(self._tell_changes)
                 while True:
                     await self._changed.wait()
@@ -149,10 +201,15 @@ class Acceleration:
                         break
                     await kernel.follow(self._config)
                 nursery.cancel_scope.cancel()
+        except trio.Cancelled:
+            # The engine stops, but tunnels need not.
+            given_up = not kernel.leave()
+            raise
         finally:
             self._kernel = None
-            with trio.CancelScope(shield=True):
-                await kernel.give_back()
+            if given_up:
+                with trio.CancelScope(shield=True):
+                    await kernel.give_back()
 
     async def _tell_changes(self) -> None:
         """Devices come and go, and what can be done with it."""
@@ -160,14 +217,20 @@ class Acceleration:
             self._tell(self.mode, self.reason)
             await trio.sleep(TOLD_EVERY_S)
 
-    async def _offer_all(self) -> None:
+    async def _offer_all(self, kernel: KernelForwarding) -> None:
         """Have the flows looked at that there were before."""
         flows = [flow for service in self._services.values() for flow in service.flows[Port.NAT_T].values()]
         while flows:
             for flow in flows[:OFFERED_AT_ONCE]:
-                self.offer(flow)
+                kernel.offer(flow)
             del flows[:OFFERED_AT_ONCE]
             await trio.lowlevel.checkpoint()
+
+    def _pins(self) -> Pins | None:
+        """Where the fast path outlives this engine."""
+        from engine.fastpath.pins import Pins, instance_name
+
+        return Pins(instance_name(self._state_dir)) if self._state_dir is not None else None
 
     def _protected(self) -> dict[Service, CookieKeys | None]:
         return {service: self._demanding.get(service.name) for service in self._services.values()}

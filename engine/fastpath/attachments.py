@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from engine.config.schema import FastPath
 from engine.fastpath.bpf import BpfError, Link, Program, XdpMode, attached_program
 from engine.fastpath.interfaces import Interface, can_receive_redirects, hides_tags
+from engine.fastpath.pins import Pins
 
 _MODES: Final[Mapping[FastPath, tuple[XdpMode, ...]]] = {
     FastPath.AUTO: (XdpMode.NATIVE, XdpMode.GENERIC),
@@ -44,18 +47,46 @@ class _Held:
 
 
 class Attachments:
-    """The program's links to devices; they end with `close`, or with this process.
+    """The program's links to devices; they end with `close`, or with this process unless they are pinned.
 
     A device takes frames from anywhere in generic mode. Those redirected in native mode are lost at a device whose
     driver has no queue for them; so if there is one, and the mode is a free choice, all devices run in generic mode.
     """
 
-    def __init__(self, program: Program, setting: FastPath) -> None:
+    def __init__(self, program: Program, setting: FastPath, pins: Pins | None = None) -> None:
         self._program = program
         self._setting = setting
+        self._pins = pins
         self._held: dict[int, _Held] = {}
         self._unfit: dict[int, str] = {}
         """The devices because of which all run in generic mode, and why each is unfit."""
+        self._found = False
+
+    def take_over(self) -> bool:
+        """Go on with the links that an earlier engine left, and this program on them; says whether there were any.
+
+        Those on which the program cannot be exchanged are taken away.
+        """
+        for link, tried in self._pins.links() if self._pins is not None else ():
+            try:
+                if link.program_id() != self._program.id:
+                    link.update(self._program.fd)
+            except BpfError:
+                link.detach()
+                continue
+            slower = link.mode is not tried[0]
+            reason = "which is slower: an earlier engine found native mode refused" if slower else ""
+            self._held[link.ifindex] = _Held(
+                link, tried, reason and f"{_name(link)} runs in {link.mode} mode, {reason}"
+            )
+            self._found = True
+        return self._found
+
+    def leave(self) -> None:
+        """Let go of the links; where they are pinned the program stays on its devices."""
+        for held in self._held.values():
+            held.link.close()
+        self._held.clear()
 
     def follow(self, wanted: Mapping[int, Interface]) -> tuple[Attachment, ...]:
         """Have the program on these devices, by index, and on no others; what cannot be, the reasons say.
@@ -64,6 +95,11 @@ class Attachments:
         """
         for index in self._held.keys() - wanted.keys():
             self._release(index)
+        if self._found:
+            # Where all run in generic mode because of one, they go on so if it still is as it was.
+            self._found = False
+            generic = any(held.tried == (XdpMode.GENERIC,) for held in self._held.values())
+            self._unfit = self._unfit_among(wanted.values()) if generic and self._setting is FastPath.AUTO else {}
         self._unfit = self._unfit_among(wanted[index] for index in self._unfit.keys() & wanted.keys())
         reasons = {index: self._settle(interface) for index, interface in wanted.items()}
         natively = any(held.link.mode is XdpMode.NATIVE for held in self._held.values())
@@ -89,7 +125,7 @@ class Attachments:
             self._release(index)
 
     def _release(self, index: int) -> None:
-        self._held.pop(index).link.close()
+        self._held.pop(index).link.detach()
 
     def _settle(self, interface: Interface) -> str:
         """Have the program on a device in the first mode that works; what there is to say about it."""
@@ -130,11 +166,18 @@ class Attachments:
                 refusals[error.errno] = str(error)
                 continue
             reason = f"{interface.name} runs in {mode} mode, which is slower: " if refusals else ""
+            self._keep(link, modes)
             self._held[interface.index] = _Held(link, modes, reason + "; ".join(refusals.values()))
             return self._held[interface.index].reason
         if self._setting is FastPath.NATIVE:
             return "; ".join([*refusals.values(), 'fast_path = "auto" tries generic mode, too'])
         return "; ".join(refusals.values())
+
+    def _keep(self, link: Link, tried: tuple[XdpMode, ...]) -> None:
+        if self._pins is not None:
+            # Without a pin it ends with this process, as on a machine that has no place for pins.
+            with suppress(BpfError):
+                self._pins.keep_link(link, tried)
 
     def _unfit_among(self, interfaces: Iterable[Interface]) -> dict[int, str]:
         """Why frames redirected in native mode are lost at devices, or may be."""
@@ -170,6 +213,13 @@ def _why_not_generic(interface: Interface) -> str:
         case _:
             remedy = ""
     return f"{interface.name} hides VLAN tags from generic mode, so its packets take the slow path{remedy}"
+
+
+def _name(link: Link) -> str:
+    try:
+        return socket.if_indextoname(link.ifindex)
+    except OSError:
+        return f"the device with index {link.ifindex}"
 
 
 def _is_attached(link: Link) -> bool:

@@ -93,6 +93,12 @@ class Egresses:
         self._free = deque(range(MAX_PORTS))
         """Those free for longest first: a flow may still have the port that its device had."""
 
+    def take_over(self) -> None:
+        """Go on with the ports that an earlier engine opened: its flows have them."""
+        self._ports = self._program.open_ports()
+        self._free = deque(port for port in self._free if port not in self._ports.values())
+        self._egresses = self._program.open_egresses()
+
     def follow(self, fit: Iterable[int], interfaces: Mapping[int, Interface]) -> None:
         """Let frames leave by the devices with these indexes, and by the VLAN devices above them."""
         devices = set(fit)

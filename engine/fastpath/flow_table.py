@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from struct import Struct
 from typing import Final
 
 from engine.fastpath.layout import (
@@ -15,6 +16,7 @@ from engine.fastpath.layout import (
     PACKETS_AT,
     PROBES,
     STATE_AT,
+    TOTAL_AT,
     FlowLayout,
     State,
     flow_record,
@@ -23,6 +25,8 @@ from engine.fastpath.layout import (
 COOLING_S: Final = 0.05
 """A slot is not used again so soon: the program may still be at work on the packet that it last looked up there."""
 
+_LIVE = bytes([State.LIVE])
+_TOTAL = Struct("=H")
 _WORD = 0xFFFF_FFFF_FFFF_FFFF
 _GOLDEN, _STAFFORD = 0x9E37_79B9_7F4A_7C15, 0xBF58_476D_1CE4_E5B9
 
@@ -94,6 +98,20 @@ class FlowTable:
         while slot >= 0 and self._states[slot] == State.GONE:
             self._states[slot] = State.EMPTY
             slot -= 1
+
+    def live(self) -> Iterator[int]:
+        """The slots that the program finds flows in."""
+        states = self._states.tobytes()
+        slot = states.find(_LIVE)
+        while slot >= 0:
+            yield slot
+            slot = states.find(_LIVE, slot + 1)
+
+    def read(self, slot: int) -> tuple[bytes, bytes, int]:
+        """A flow as `insert` was given it: what comes, what that becomes, and where it is counted."""
+        size, at = self.layout.tuple_bytes, slot * self.layout.flow_bytes
+        (total,) = _TOTAL.unpack_from(self._memory, at + self.layout.track_at + TOTAL_AT)
+        return bytes(self._memory[at : at + size]), bytes(self._memory[at + size : at + 2 * size]), total
 
     def close(self) -> None:
         """Let go of the memory."""

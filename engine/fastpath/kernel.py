@@ -10,15 +10,18 @@ import trio
 
 from engine.config.schema import Config
 from engine.fastpath.attachments import Attachment, Attachments
-from engine.fastpath.bpf import XdpMode
+from engine.fastpath.bpf import BpfError, XdpMode
 from engine.fastpath.devices import Egresses, can_answer, wanted_devices, without_forwarding
+from engine.fastpath.found import FoundFlow, describe_all, found_flows
 from engine.fastpath.interfaces import Interface, list_interfaces, route_to
 from engine.fastpath.layout import FLOW_V4, FLOW_V6, KEPT_OFF, FlowLayout, Reason, ShieldFlag
 from engine.fastpath.netlink_watch import Change, NetlinkWatch
-from engine.fastpath.program import ForwardingProgram
+from engine.fastpath.pins import Pins, digest_of
+from engine.fastpath.program import OBJECT, ForwardingProgram, TooSmall
 from engine.fastpath.reconciler import Reconciler
 from engine.fastpath.shields import Shields
 from engine.fastpath.totals import Totals
+from engine.sessions.fast_path import Forwarded
 from engine.sessions.flow import Flow
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
@@ -39,10 +42,16 @@ engine the slow path has yet to hear from them."""
 class KernelForwarding:
     """Forwards flows in the kernel while it is open."""
 
-    def __init__(self, config: Config, services: Callable[[], Mapping[Service, CookieKeys | None]]) -> None:
-        """Load the program; it forwards nothing before `run`.
+    def __init__(
+        self,
+        config: Config,
+        services: Callable[[], Mapping[Service, CookieKeys | None]],
+        pins: Pins | None = None,
+    ) -> None:
+        """Load the program, or take over what an earlier engine pinned; a new one forwards nothing before `run`.
 
         `services` are those in force, each with the keys of the cookies that it demands of newcomers, or None.
+        `pins` are where all of it outlives this engine; without them nothing does.
 
         Raises:
             BpfError: libbpf, a privilege or a feature of the kernel is missing.
@@ -55,12 +64,24 @@ class KernelForwarding:
         self._config = self._made_for = config
         self._services = services
         self._one_at_a_time = trio.Lock()
-        self._program = ForwardingProgram(config.engine.max_sessions, _families(config))
-        self._attached = Attachments(self._program.program, config.engine.fast_path)
+        self._pins = pins
+        self.why_unpinned = "" if pins is not None else "as wanted"
+        """Why the fast path ends with this engine; empty: it does not."""
+        self._program = self._find_or_load()
+        self._attached = Attachments(self._program.program, config.engine.fast_path, self._pins)
         self._egresses = Egresses(self._program)
         self._totals = Totals(self._program.read_total)
         self._reconciler = Reconciler(self._program.flows, self._totals)
         self._shields = Shields(self._program)
+        self._leaves = False
+        self._replaces = False
+        """Whether devices still have an earlier engine's program, whose tables this one cannot read."""
+        if self._program.found:
+            self._attached.take_over()
+            self._egresses.take_over()
+            self._program.clear_shields()
+        elif self._pins is not None:
+            self._replaces = any(True for _ in self._pins.links())
         self._can_answer = False
         self._challenge_changed = trio.Event()
 
@@ -70,8 +91,37 @@ class KernelForwarding:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._attached.close()
+        self.close()
+
+    def close(self) -> None:
+        """Take everything out of the kernel, or leave it there after `leave`."""
+        if self._leaves:
+            self._attached.leave()
+        else:
+            self._attached.close()
+            if self._pins is not None:
+                self._pins.drop()
         self._program.close()
+
+    def found(self) -> list[Forwarded]:
+        """The flows that an earlier engine left in the kernel."""
+        tables = self._program.flows.values() if self._program.found else ()
+        return [flow for table in tables for flow in describe_all(found_flows(table))]
+
+    def adopt(self, flow: Flow, forwarded: Forwarded) -> None:
+        """Go on with what the kernel has of a flow."""
+        assert isinstance(forwarded.found, FoundFlow)
+        self._reconciler.adopt(flow, forwarded.found)
+
+    def discard(self, forwarded: Forwarded) -> None:
+        """Take from the kernel what it has of nobody's flow."""
+        assert isinstance(forwarded.found, FoundFlow)
+        self._reconciler.discard(forwarded.found)
+
+    def leave(self) -> bool:
+        """Have the kernel go on when this is closed; False: it cannot."""
+        self._leaves = self._pins is not None
+        return self._leaves
 
     @property
     def mode(self) -> str:
@@ -139,7 +189,13 @@ class KernelForwarding:
             FastPathError: the kernel cannot be asked any more.
         """
         with NetlinkWatch() as watch:
+            if self._replaces:
+                # Not before the new tables have what the old ones have: then no packet misses.
+                while self._reconciler.step(trio.current_time()):
+                    await trio.lowlevel.checkpoint()
             await self._follow_devices()
+            if self._pins is not None:
+                self._pins.drop_others(digest_of(OBJECT))
             task_status.started()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._reconcile)
@@ -214,7 +270,33 @@ class KernelForwarding:
     def _servers(self) -> Iterator[RealServer]:
         return (server for service in self._services() for server in service.servers.values())
 
+    def _find_or_load(self) -> ForwardingProgram:
+        """The program that an earlier engine pinned, if it is the same and has room for all flows; else a new one."""
+        room = self._config.engine.max_sessions, _families(self._config)
+        if self._pins is None:
+            return ForwardingProgram(*room)
+        digest = digest_of(OBJECT)
+        try:
+            self._pins.begin()
+            if found := self._pins.find(digest):
+                return ForwardingProgram(*room, found)
+        except TooSmall:
+            pass
+        except BpfError as error:
+            self.why_unpinned = str(error)
+        program = ForwardingProgram(*room)
+        try:
+            self._pins.keep(digest, program.parts())
+        except BpfError as error:
+            self.why_unpinned = self.why_unpinned or str(error)
+            self._pins.drop()
+            self._pins = None
+        return program
+
     def _attach(self) -> None:
+        if self._replaces:
+            self._replaces = False
+            self._attached.take_over()
         self.interfaces = list_interfaces()
         wanted = wanted_devices(self._config, self.interfaces, route_to)
         self.attachments = self._attached.follow(wanted)

@@ -134,6 +134,7 @@ FLOW_V6: Final = FlowLayout(tuple_bytes=36, flow_bytes=128)
 
 # Where the parts of a track that are read one by one begin.
 STATE_AT: Final = 19
+TOTAL_AT: Final = 20
 LAST_USED_AT: Final = 22
 PACKETS_AT: Final = 24
 ESP_SPI_AT: Final = 28

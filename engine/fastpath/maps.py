@@ -64,7 +64,7 @@ class Map:
         self._check(answer, "delete from")
         return True
 
-    def keys(self) -> list[bytes]:
+    def list_keys(self) -> list[bytes]:
         """The keys that there are, while nobody else writes to the map; raises BpfError."""
         found: list[bytes] = []
         after = ctypes.create_string_buffer(self.key_bytes)

@@ -79,7 +79,8 @@ class ForwardingProgram:
         self.flows: Mapping[FlowLayout, FlowTable] = {
             layout: FlowTable(layout, memoryview(self._memory[layout]), slots[layout], self._seeds) for layout in slots
         }
-        self.look_again()
+        if not self.found:
+            self.look_again()
 
     def close(self) -> None:
         """Take program and maps away."""
@@ -100,14 +101,17 @@ class ForwardingProgram:
 
     def clear_shields(self) -> None:
         """Protect nothing for the moment: what an earlier engine knew of newcomers does not hold any more."""
-        for end in self._shields.keys():
+        for end in self._shields.list_keys():
             self._shields.delete(end)
 
-    def clear_egresses(self, kept: Collection[int]) -> None:
-        """Leave frames to the slow path for which the routing table names another device than these."""
-        for key in self._egresses.keys():
-            if int.from_bytes(key, "little") not in kept:
-                self._egresses.delete(key)
+    def open_egresses(self) -> dict[int, tuple[int, int | None]]:
+        """Port and VLAN by the index of the device that the routing table names, as an earlier engine set them."""
+        found = {key: self._egresses.lookup(key) for key in self._egresses.list_keys()}
+        ways = {key: EGRESS.unpack(value) for key, value in found.items() if value is not None}
+        return {
+            int.from_bytes(key, "little"): (port, None if vlan == NO_VLAN else vlan)
+            for key, (port, vlan) in ways.items()
+        }
 
     def look_again(self) -> None:
         """Have every flow's next hop looked up again with its next packet."""

@@ -8,6 +8,7 @@ from itertools import islice
 
 from engine.fastpath.entries import Entries, carries_tunnel, entries, has_lost_port, is_ready
 from engine.fastpath.flow_table import FlowTable
+from engine.fastpath.found import FoundFlow
 from engine.fastpath.kernel_flow import KernelFlow
 from engine.fastpath.layout import FlowLayout, tick_now
 from engine.fastpath.totals import NoPlace, Totals
@@ -59,6 +60,24 @@ class Reconciler:
         # Most offers are of flows on which a session is being set up: nothing is to be done about these yet.
         if carries_tunnel(flow) or flow in self._held or flow in self._waiting:
             self._offered[flow] = None
+
+    def adopt(self, flow: Flow, found: FoundFlow) -> None:
+        """Go on with what the kernel has of a flow since an earlier engine, if it is what this one wants."""
+        wanted = self._wanted(flow)
+        keys = found.entries.from_client, found.entries.from_server
+        free = flow not in self._held and not any(key in self._taken for key in keys)
+        if wanted != found.entries or not free or not self._totals.keep(flow.server, found.total):
+            self.discard(found)
+            self.offer(flow)
+            return
+        held = KernelFlow(flow, wanted, found.table, found.from_client, found.from_server)
+        held.go_on()
+        self._held[flow] = self._taken[keys[0]] = self._taken[keys[1]] = held
+
+    def discard(self, found: FoundFlow) -> None:
+        """Take from the kernel what it has of nobody's flow."""
+        for slot in (found.from_client, found.from_server):
+            found.table.remove(slot)
 
     def look_at_waiting(self) -> None:
         """Offer some of the flows again that the kernel could not have before."""

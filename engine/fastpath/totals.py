@@ -42,6 +42,18 @@ class Totals:
                 self._counted[one] = self._sum(one)
         return place
 
+    def keep(self, server: RealServer, place: int) -> bool:
+        """Have a real server counted where an earlier engine counted it; False: that cannot be."""
+        if self._places.get(server) == place:
+            return True
+        if server in self._places or place not in self._free:
+            return False
+        self._free.remove(place)
+        self._places[server] = place
+        for one in (place, place + 1):
+            self._counted[one] = self._sum(one)
+        return True
+
     def collect(self, in_service: Iterable[RealServer]) -> int:
         """Add what has passed since to the servers' counters; returns how many packets that were.
 

@@ -5,8 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from engine.sessions.flow import Flow
+import msgspec
+
+from engine.sessions.flow import Flow, SocketAddress
 from engine.sessions.real_server import RealServer
+
+
+class Forwarded(msgspec.Struct, frozen=True):
+    """A flow that the kernel forwards since an earlier engine; `found` is what leads to it there."""
+
+    client: SocketAddress
+    service: SocketAddress
+    source: SocketAddress
+    server: SocketAddress
+    client_silent_s: float
+    server_silent_s: float
+    esp_in: int
+    """The first word of the latest ESP from the client, as the machine reads it; 0: none has passed."""
+    esp_out: int
+    found: object
 
 
 class FastPath(Protocol):

@@ -66,6 +66,20 @@ def test_a_looking_command_prints_what_it_asked_for(
     assert seen in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        ("services", ["always-on-vpn", "partners"]),
+        ("servers", ["always-on-vpn/rras-1", "always-on-vpn/rras-2", "always-on-vpn/rras-3", "partners/sswan-1"]),
+    ],
+)
+def test_names_alone_are_as_other_commands_take_them(
+    engine: ServedEngine, capsys: pytest.CaptureFixture[str], command: str, names: list[str]
+) -> None:
+    assert ask(engine, command, "--names") == Exit.OK
+    assert capsys.readouterr().out.splitlines() == names
+
+
 def test_explain_says_so_when_no_service_would_serve_the_client(
     engine: ServedEngine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
