@@ -25,6 +25,7 @@ from engine.wire.notifies import NotifyType
 from engine.wire.payloads import parse_message
 
 _NAT_T = Port.NAT_T
+_INIT = Exchange.IKE_SA_INIT
 
 
 class Listening(ClientSide, Protocol):
@@ -85,7 +86,7 @@ class Forwarder:
                 flow = self._new_flow(listener, peer, header, data, now_s)
             if header is not None:
                 session = tracking.ike_from_client(self.table, flow, header, len(data), now_s)
-                if header.exchange == Exchange.IKE_SA_INIT:
+                if header.exchange == _INIT:
                     tracking.keep_init(session, _message(listener.port, data))
             elif not flow.settled:
                 tracking.tunnel_alive(self.table, flow, from_server=False)

@@ -15,6 +15,9 @@ from engine.sessions.real_server import RealServer
 if TYPE_CHECKING:
     from engine.sessions.session import Session
 
+# To look up an enumeration's member by name costs as much as all else on a line that compares with it.
+_SNAT = Source.SNAT
+
 
 class Service:
     """One virtual service. The session table alone changes the indexes."""
@@ -53,7 +56,7 @@ class Service:
     @property
     def is_snat(self) -> bool:
         """Whether real servers see an address of the balancer instead of the client's."""
-        return self.config.source is Source.SNAT
+        return self.config.source is _SNAT
 
     def pin_of(self, host: str) -> PersistenceRecord | None:
         """The operator's pin of a client address, if there is one."""

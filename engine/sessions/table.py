@@ -24,6 +24,11 @@ FLOWS_PER_SESSION = 8
 HALF_OPEN_PER_FLOW = 8
 ENDINGS_KEPT = 10_000
 
+# To look up an enumeration's member by name costs as much as all else on a line that compares with it.
+_NAT_T = Port.NAT_T
+_ESTABLISHED, _MOVED, _IDLE, _CLOSED = Phase.ESTABLISHED, Phase.MOVED, Phase.IDLE, Phase.CLOSED
+_SOURCE_ADDRESS = PersistenceKind.SOURCE_ADDRESS
+
 
 class TableFull(Exception):
     """No room for a new session, and no half-open one to give way."""
@@ -103,7 +108,7 @@ class SessionTable:
         service.flows[port][client] = flow
         self.flow_count += 1
         self.attach(session, flow)
-        if service.config.persistence is PersistenceKind.SOURCE_ADDRESS:
+        if service.config.persistence is _SOURCE_ADDRESS:
             flow.persistence = self.remember(service, client[0], session.server, now_s)
             service.persistence.take(flow.persistence)
         self._expiry.push(now_s + flow.idle_timeout_s, flow, self._check_flow)
@@ -117,8 +122,8 @@ class SessionTable:
         before = None if session.half_open else _latest_nat_t(session, flow)
         flow.sessions.append(session)
         session.flows.append(flow)
-        if session.phase is Phase.IDLE:
-            self.set_phase(session, Phase.ESTABLISHED)
+        if session.phase is _IDLE:
+            self.set_phase(session, _ESTABLISHED)
         elif before is not None:
             self.set_phase(session, Phase.MOVED)
             self._witness.moved(session, before)
@@ -158,11 +163,11 @@ class SessionTable:
         self.asleep.pop(session.number, None)
         if session.half_open:
             self.half_open[session.number] = session
-        elif phase is Phase.IDLE:
+        elif phase is _IDLE:
             self.asleep[session.number] = session
         for flow in session.flows:
             self._settle(flow)
-        if phase is Phase.ESTABLISHED and not session.was_established:
+        if phase is _ESTABLISHED and not session.was_established:
             session.was_established = True
             self._witness.established(session)
 
@@ -251,7 +256,8 @@ class SessionTable:
 
     def _settle(self, flow: Flow) -> None:
         flow.settle()
-        self._fast_path.offer(flow)
+        if flow.port is _NAT_T:
+            self._fast_path.offer(flow)
 
     def _evict(self, session: Session, reason: str) -> None:
         self.evicted += 1
@@ -308,11 +314,10 @@ class SessionTable:
         self._release(flow)
 
     def _count(self, session: Session, step: int) -> None:
-        match session.phase:
-            case Phase.INIT | Phase.COOKIE | Phase.AUTH:
-                session.server.half_open += step
-            case Phase.ESTABLISHED | Phase.MOVED:
-                session.server.established += step
+        if session.half_open:
+            session.server.half_open += step
+        elif session.phase is _ESTABLISHED or session.phase is _MOVED:
+            session.server.established += step
 
     def _unbind(self, session: Session, spi_i: int) -> None:
         if session.service.by_spi.get(spi_i) is session:
