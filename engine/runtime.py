@@ -96,7 +96,7 @@ async def _serve(loaded: Loaded, received: AsyncIterator[int] | None, task_statu
             async with trio.open_nursery() as control:
                 await _start(control, settings, configuration, operations)
                 nursery.start_soon(pump.run)
-                nursery.start_soon(_expire, forwarder, deployment, SparedCollector())
+                nursery.start_soon(_expire, forwarder, deployment)
                 nursery.start_soon(telemetry.run)
                 nursery.start_soon(acceleration.run)
                 events.add("notice", "started", f"engine started with {loaded.path}")
@@ -131,14 +131,14 @@ async def _serve_control(operations: Operations, path: Path, group: str, task_st
     await serve(operations, path, group=group, task_status=task_status)
 
 
-async def _expire(forwarder: Forwarder, deployment: Deployment, collector: SparedCollector) -> None:
-    while True:
-        await trio.sleep(EXPIRY_TICK_S)
-        collector.spare(len(forwarder.table.sessions))
-        while forwarder.table.expire(trio.current_time(), EXPIRED_AT_ONCE):
-            await trio.lowlevel.checkpoint()
-        deployment.expire(trio.current_time())
-        forwarder.upstreams.close_idle(trio.current_time(), SOCKET_IDLE_S, SOCKETS_LOOKED_AT)
+async def _expire(forwarder: Forwarder, deployment: Deployment) -> None:
+    with SparedCollector(lambda: len(forwarder.table.sessions)):
+        while True:
+            await trio.sleep(EXPIRY_TICK_S)
+            while forwarder.table.expire(trio.current_time(), EXPIRED_AT_ONCE):
+                await trio.lowlevel.checkpoint()
+            deployment.expire(trio.current_time())
+            forwarder.upstreams.close_idle(trio.current_time(), SOCKET_IDLE_S, SOCKETS_LOOKED_AT)
 
 
 async def _obey(received: AsyncIterator[int], configuration: Configuration) -> None:
