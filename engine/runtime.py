@@ -26,6 +26,7 @@ from engine.garbage import SparedCollector
 from engine.logs import set_up_logging
 from engine.net.forwarder import Forwarder
 from engine.net.pump import Pump
+from engine.net.snat_guises import SnatGuises
 from engine.net.sockets import BindError
 from engine.net.starvation import Starvation
 from engine.net.transparent import PlumbingError
@@ -86,6 +87,7 @@ async def _serve(loaded: Loaded, received: AsyncIterator[int] | None, task_statu
     failure: StartError | None = None
     async with trio.open_nursery() as nursery:
         pump = Pump(forwarder)
+        acceleration.guises = SnatGuises(pump, forwarder)
         secret = install_secret(state_dir)
         deployment = Deployment(nursery, forwarder, pump, events, secret, acceleration.follow)
         configuration = Configuration(loaded, deployment, state_dir, events)
