@@ -33,10 +33,11 @@ _LENGTH_AND_CHECKSUM = struct.Struct("!HH")
 class Guise:
     """How one flow's datagrams look to its real server: the fixed part of their headers."""
 
-    __slots__ = ("carries_esp", "flow", "head", "key", "socket", "sum", "to")
+    __slots__ = ("_impersonator", "carries_esp", "flow", "head", "key", "socket", "sum", "to")
 
-    def __init__(self, flow: Flow, server: bytes, source: bytes) -> None:
+    def __init__(self, flow: Flow, server: bytes, source: bytes, impersonator: Impersonator) -> None:
         """Make what a flow needs that goes to the real server with this raw address, and comes from that one."""
+        self._impersonator = impersonator
         self.flow = flow
         self.socket: socket.socket | None = None
         """Sends what is too big to leave in one piece, and from then on everything."""
@@ -52,6 +53,10 @@ class Guise:
             self.head = _IPV4_START + addresses
             self.to = server
         self.sum = int.from_bytes(addresses) + UDP
+
+    def send(self, data: memoryview) -> int:
+        """Send a datagram to the real server with the next flush."""
+        return self._impersonator.send(self, data)
 
 
 class Impersonator:

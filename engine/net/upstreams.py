@@ -8,7 +8,7 @@ import select
 import socket
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import cycle, islice
 from random import SystemRandom
 
@@ -64,8 +64,8 @@ class Upstreams:
         if raw_source is None or (impersonator := self._impersonator(sockets.family_of(remote[0]))) is None:
             self._open_socket(flow, source)
             return
-        flow.upstream = guise = Guise(flow, server, raw_source)
-        flow.send = partial(impersonator.send, guise)
+        flow.upstream = guise = Guise(flow, server, raw_source, impersonator)
+        flow.send = guise.send
         self.disguised[guise.key] = flow
 
     def spare(self, hosts: Iterable[str], ports: range) -> None:

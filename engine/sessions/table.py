@@ -71,6 +71,8 @@ class SessionTable:
         self._witness = witness
         self._fast_path: FastPath = fast_path or NoFastPath()
         self._expiry = ExpiryQueue()
+        # One of each for all: a bound method for every flow and session would take as much memory as a message does.
+        self._flow_due, self._session_due = self._check_flow, self._check_session
         self._numbers = count(1)
 
     def open(
@@ -111,7 +113,7 @@ class SessionTable:
         if service.config.persistence is _SOURCE_ADDRESS:
             flow.persistence = self.remember(service, client[0], session.server, now_s)
             service.persistence.take(flow.persistence)
-        self._expiry.push(now_s + flow.idle_timeout_s, flow, self._check_flow)
+        self._expiry.push(now_s + flow.idle_timeout_s, flow, self._flow_due)
         return flow
 
     def attach(self, session: Session, flow: Flow) -> None:
@@ -233,7 +235,7 @@ class SessionTable:
 
     def look_again(self, session: Session, due_s: float) -> None:
         """Have a session's deadline looked at no earlier than `due_s`."""
-        self._expiry.push(due_s, session, self._check_session)
+        self._expiry.push(due_s, session, self._session_due)
 
     def close_deleted(self, successor: Session, now_s: float) -> None:
         """End what a new session on the same flow replaces: sessions deleted as far as anyone can see."""
