@@ -42,6 +42,7 @@ class Acceleration:
         self._told = ("", "")
         self._changed = trio.Event()
         self._sources_changed = trio.Event()
+        self._why_sockets = ""
         self.guises: SnatGuises | None = None
         """Let snat flows go without sockets, while the kernel brings them what is sent to their ports."""
 
@@ -173,7 +174,9 @@ class Acceleration:
                     with self.guises, Answers(self.guises.open(), self.guises.ports) as answers:
                         await self._spare_sockets_with(self.guises, answers)
                 except FastPathError as error:
-                    self._events.add("notice", "snat-sockets", f"every snat flow needs a socket: {error}")
+                    if str(error) != self._why_sockets:
+                        self._why_sockets = str(error)
+                        self._events.add("notice", "snat-sockets", f"every snat flow needs a socket: {error}")
                     patience_s = TRIED_AGAIN_S
             with trio.move_on_after(patience_s):
                 await self._sources_changed.wait()
@@ -185,13 +188,15 @@ class Acceleration:
                 sources = {address for service in services for address in service.snat_pool}
                 servers = [server for service in services for server in service.servers.values()]
                 endpoints = {(server.address, port) for server in servers for port in server.ports}
-                guises.allow(sources if answers.follow(sources, endpoints) else ())
+                guises.allow(sources if answers.follow(sources, endpoints) else (), endpoints)
                 with trio.move_on_after(SOURCES_CHECKED_EVERY_S):
                     await self._sources_changed.wait()
         finally:
-            guises.allow(())
-        for _ in guises.give_sockets():
-            await trio.lowlevel.checkpoint()
+            guises.allow((), ())
+            # At the engine's end all flows end.
+            if trio.current_effective_deadline() > -math.inf:
+                for _ in guises.give_sockets():
+                    await trio.lowlevel.checkpoint()
 
     def _sparing(self) -> list[Service]:
         """The services whose flows could go without sockets: with source addresses that the operator chose for them."""

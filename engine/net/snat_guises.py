@@ -41,10 +41,10 @@ class SnatGuises:
             self._pump.watch(catch_all.socket.fileno(), catch_all.drain)
         return {family: catch_all.socket for family, catch_all in self._catch_alls.items()}
 
-    def allow(self, sources: Collection[str]) -> None:
-        """Let flows with these source addresses go without sockets, and no others from now on."""
+    def allow(self, sources: Collection[str], endpoints: Collection[tuple[str, int]]) -> None:
+        """Let flows from these addresses to these (address, UDP port) go without sockets, and no others from now on."""
         usable = [host for host in sources if sockets.family_of(host) in self._catch_alls and sockets.is_local(host)]
-        self._forwarder.upstreams.spare(usable, self.ports)
+        self._forwarder.upstreams.spare(usable, endpoints, self.ports)
 
     def give_sockets(self) -> Iterator[int]:
         """Give flows sockets with the ports that they have, some of them each turn; yields how many those were."""

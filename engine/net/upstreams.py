@@ -48,6 +48,8 @@ class Upstreams:
         self._next_ports: Iterator[int] = iter(())
         self._spare_hosts: dict[str, bytes] = {}
         """The snat addresses at which guises get their answers, and how the kernel writes them."""
+        self._answering: frozenset[bytes] = frozenset()
+        """The raw addresses of real servers from which they get them."""
 
     def __len__(self) -> int:
         return len(self.flows)
@@ -68,11 +70,12 @@ class Upstreams:
         flow.send = guise.send
         self.disguised[guise.key] = flow
 
-    def spare(self, hosts: Iterable[str], ports: range) -> None:
-        """Let snat flows from these addresses go without sockets, with ports that no socket has by itself.
+    def spare(self, hosts: Iterable[str], endpoints: Iterable[tuple[str, int]], ports: range) -> None:
+        """Let snat flows from these addresses to these real servers go without sockets, with ports that no socket gets.
 
         Flows that have gone so before go on.
         """
+        self._answering = frozenset(map(to_raw, endpoints))
         self._spare_hosts = {host: to_raw((host, 0)) for host in hosts} if ports else {}
         if ports != self._spare_ports:
             self._spare_ports = ports
@@ -143,11 +146,12 @@ class Upstreams:
             if flow.source[1] not in self._spare_ports:
                 return None
             raw_source = to_raw(flow.source)
-            if flow.source[0] in self._spare_hosts and server + raw_source not in self.disguised:
+            is_answered = flow.source[0] in self._spare_hosts and server in self._answering
+            if is_answered and server + raw_source not in self.disguised:
                 return raw_source
             flow.source = None
         raw_host = self._spare_hosts.get(host)
-        if raw_host is None:
+        if raw_host is None or server not in self._answering:
             return None
         for port in islice(self._next_ports, PORTS_TRIED):
             raw_source = raw_host[:2] + port.to_bytes(2) + raw_host[4:]

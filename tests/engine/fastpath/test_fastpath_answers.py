@@ -33,7 +33,7 @@ class World:
     def spare(self) -> None:
         """Let flows go without sockets from now on."""
         assert self.answers.follow([self.host], self.endpoints)
-        self.guises.allow([self.host])
+        self.guises.allow([self.host], self.endpoints)
 
     def flow(self, port: Port) -> Flow:
         (flow,) = self.gate.service.flows[port].values()
@@ -134,7 +134,7 @@ def test_without_the_kernels_part_flows_go_on_with_sockets(world: World, monkeyp
     client.send(IKE, init(1))
     client.send(NAT_T, auth(1))
     ((_, source),) = server.nat_t.received()
-    world.guises.allow(())
+    world.guises.allow((), ())
     assert list(world.guises.give_sockets()) == [1, 1]
     world.answers.follow((), ())
     client.send(NAT_T, informational(1))
@@ -203,6 +203,16 @@ def test_ports_are_beside_those_that_the_kernel_chooses_from(
 
 def test_an_address_that_the_machine_has_not_is_left_to_sockets(world: World) -> None:
     """They find out, and count it."""
-    world.guises.allow(["203.0.113.99"])
+    world.guises.allow(["203.0.113.99"], world.endpoints)
     world.gate.client().send(IKE, init(1))
+    assert len(world.gate.forwarder.upstreams) == 1
+
+
+def test_a_server_whose_answers_do_not_come_yet_is_left_to_sockets(world: World) -> None:
+    """As when it has just been configured."""
+    world.guises.allow([world.host], world.endpoints[1:])
+    client = world.gate.client()
+    client.send(IKE, init(1))
+    assert len(world.gate.forwarder.upstreams) == 1
+    client.send(NAT_T, auth(1))
     assert len(world.gate.forwarder.upstreams) == 1
