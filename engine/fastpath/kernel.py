@@ -63,6 +63,8 @@ class KernelForwarding:
         self._shields = Shields(self._program)
         self._can_answer = False
         self._challenge_changed = trio.Event()
+        self.offer = self._reconciler.offer
+        """Have a flow looked at."""
 
     def __enter__(self) -> KernelForwarding:
         return self
@@ -110,10 +112,6 @@ class KernelForwarding:
         """Put the program on the devices that a configuration needs it on."""
         self._config = config
         await self._follow_devices()
-
-    def offer(self, flow: Flow) -> None:
-        """Have a flow looked at."""
-        self._reconciler.offer(flow)
 
     def refresh(self, flow: Flow, now_s: float) -> None:
         """Add to a flow what the kernel has counted by now."""
