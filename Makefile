@@ -21,10 +21,10 @@ check: $(VENV)/dev.stamp
 bench: $(VENV)/dev.stamp debian
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
-# The XDP program: the object is committed, so that running it needs no compiler. CI builds it again and compares.
-BPF := engine/fastpath/forward.bpf
-bpf: $(BPF).o
-$(BPF).o: $(BPF).c $(wildcard engine/fastpath/*.h) debian
+# The BPF programs: the objects are committed, so that running them needs no compiler. CI builds them again and compares.
+BPF := engine/fastpath/forward.bpf.o engine/fastpath/answers.bpf.o
+bpf: $(BPF)
+$(BPF): %.o: %.c $(wildcard engine/fastpath/*.h) debian
 	clang -O2 -g -Wall -Wextra -Werror -target bpf -mcpu=v3 -I/usr/include/$(shell gcc -print-multiarch) \
 	    -fdebug-compilation-dir=. -c $< -o $@
 	llvm-strip -g $@

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import math
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,13 +24,17 @@ from engine.sessions.service import Service
 from engine.wire.cookie import CookieKeys
 
 if TYPE_CHECKING:
+    from engine.fastpath.answers import Answers
     from engine.fastpath.kernel import KernelForwarding
     from engine.fastpath.pins import Pins
+    from engine.net.snat_guises import SnatGuises
 
 OFFERED_AT_ONCE = 500
 TOLD_EVERY_S = 1.0
 TRIED_AGAIN_S = 30.0
 """After a failure, which may have been a moment's: of memory or of open files, say."""
+SOURCES_CHECKED_EVERY_S = 5.0
+"""Whether they still are this machine's addresses."""
 OFF = "off"
 
 
@@ -48,11 +55,16 @@ class Acceleration:
         self._why_off = "the engine is starting"
         self._told = ("", "")
         self._changed = trio.Event()
+        self._sources_changed = trio.Event()
+        self._why_sockets = ""
+        self.guises: SnatGuises | None = None
+        """Let snat flows go without sockets, while the kernel brings them what is sent to their ports."""
 
     def follow(self, config: Config, services: Mapping[str, Service]) -> None:
         """Serve a configuration that was put in force."""
         self._config, self._services = config, services
         self._changed.set()
+        self._sources_changed.set()
 
     def challenge(self, state: ChallengeState) -> None:
         """Take over what newcomers are challenged with."""
@@ -146,6 +158,11 @@ class Acceleration:
 
     async def run(self) -> None:
         """Keep the fast path as it is wanted, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._spare_sockets)
+            await self._keep_forwarding()
+
+    async def _keep_forwarding(self) -> None:
         while True:
             self._changed = trio.Event()
             if reason := why_not_wanted(self._config):
@@ -168,13 +185,11 @@ class Acceleration:
         failure = ""
         try:
             # To make room for all flows takes the kernel a while, in which the slow path must not stand still.
-            left, self._left = self._left, None
-            if left is not None and not left.suits(self._config):
-                left.close()
-                left = None
-            pins = self._pins()
-            made = left or await trio.to_thread.run_sync(KernelForwarding, self._config, self._protected, pins)
-            with made as kernel:
+            kernel, self._left = self._left, None
+            if kernel is None:
+                make = partial(KernelForwarding, self._config, self._protected, self._pins())
+                kernel = await trio.to_thread.run_sync(make)
+            with kernel:
                 await self._forward_with(kernel)
         except* FastPathError as failures:
             first: Exception = failures
@@ -187,12 +202,13 @@ class Acceleration:
                 await self._changed.wait()
 
     async def _forward_with(self, kernel: KernelForwarding) -> None:
-        given_up = True
         try:
             async with trio.open_nursery() as nursery:
-                await self._offer_all(kernel)
+                if kernel.replaces:
+                    await self._offer_all(kernel)
                 await nursery.start(kernel.run)
                 self._kernel = kernel
+                nursery.start_soon(self._offer_all, kernel)
                 nursery.start_soon(self._tell_changes)
                 while True:
                     await self._changed.wait()
@@ -201,15 +217,59 @@ class Acceleration:
                         break
                     await kernel.follow(self._config)
                 nursery.cancel_scope.cancel()
-        except trio.Cancelled:
-            # The engine stops, but tunnels need not.
-            given_up = not kernel.leave()
-            raise
         finally:
             self._kernel = None
-            if given_up:
+            engine_stops = trio.current_effective_deadline() == -math.inf
+            if not (engine_stops and kernel.leave()):
                 with trio.CancelScope(shield=True):
                     await kernel.give_back()
+
+    async def _spare_sockets(self) -> None:
+        """Let snat flows go without sockets of their own while the kernel may do its part."""
+        if self.guises is None or not self.guises.ports:
+            return
+        while True:
+            self._sources_changed = trio.Event()
+            patience_s = math.inf
+            if self._sparing():
+                try:
+                    from engine.fastpath.answers import Answers
+                    from engine.fastpath.errors import FastPathError
+                except ImportError:
+                    return
+                try:
+                    with self.guises, Answers(self.guises.open(), self.guises.ports) as answers:
+                        await self._spare_sockets_with(self.guises, answers)
+                except FastPathError as error:
+                    if str(error) != self._why_sockets:
+                        self._why_sockets = str(error)
+                        self._events.add("notice", "snat-sockets", f"every snat flow needs a socket: {error}")
+                    patience_s = TRIED_AGAIN_S
+            with trio.move_on_after(patience_s):
+                await self._sources_changed.wait()
+
+    async def _spare_sockets_with(self, guises: SnatGuises, answers: Answers) -> None:
+        try:
+            while services := self._sparing():
+                self._sources_changed = trio.Event()
+                sources = {address for service in services for address in service.snat_pool}
+                servers = [server for service in services for server in service.servers.values()]
+                endpoints = {(server.address, port) for server in servers for port in server.ports}
+                guises.allow(sources if answers.follow(sources, endpoints) else (), endpoints)
+                with trio.move_on_after(SOURCES_CHECKED_EVERY_S):
+                    await self._sources_changed.wait()
+        finally:
+            guises.allow((), ())
+            # At the engine's end all flows end.
+            if trio.current_effective_deadline() > -math.inf:
+                for _ in guises.give_sockets():
+                    await trio.lowlevel.checkpoint()
+
+    def _sparing(self) -> list[Service]:
+        """The services whose flows could go without sockets: with source addresses that the operator chose for them."""
+        if why_not_wanted(self._config):
+            return []
+        return [service for service in self._services.values() if service.is_snat and service.snat_pool]
 
     async def _tell_changes(self) -> None:
         """Devices come and go, and what can be done with it."""
@@ -218,7 +278,8 @@ class Acceleration:
             await trio.sleep(TOLD_EVERY_S)
 
     async def _offer_all(self, kernel: KernelForwarding) -> None:
-        """Have the flows looked at that there were before."""
+        """Have the flows looked at that there were before, in the session table and in the kernel."""
+        kernel.offer_held()
         flows = [flow for service in self._services.values() for flow in service.flows[Port.NAT_T].values()]
         while flows:
             for flow in flows[:OFFERED_AT_ONCE]:

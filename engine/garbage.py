@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from types import TracebackType
+from typing import Any, Final, Self
 
 YOUNG_OBJECTS: Final = 10_000
-"""New objects between two looks of the collector."""
-SESSIONS_AT_ONCE: Final = 5_000
-"""Sessions that are taken out of the collector's sight together: a full look at them takes about 15 ms."""
+"""New objects between two looks of the collector, about a millisecond each."""
+SESSIONS_AT_ONCE: Final = 500
+"""Sessions that are taken out of the collector's sight together."""
 
 
 @contextmanager
@@ -25,15 +26,25 @@ def uncollected() -> Iterator[None]:
 
 
 class SparedCollector:
-    """Has the collector look less often, and never again at what has lived for long."""
+    """Has the collector look less often, and once at what lives for long, while this is open."""
 
-    def __init__(self) -> None:
+    def __init__(self, sessions: Callable[[], int]) -> None:
+        """`sessions` says how many there are."""
+        self._sessions = sessions
+        self._spared = 0
+
+    def __enter__(self) -> Self:
         gc.freeze()
         gc.set_threshold(YOUNG_OBJECTS)
-        self._spared_sessions = 0
+        gc.callbacks.append(self._looked)
+        return self
 
-    def spare(self, sessions: int) -> None:
-        """Leave out what lives now, whenever the table has grown well beyond every earlier size."""
-        if sessions >= self._spared_sessions + SESSIONS_AT_ONCE:
-            self._spared_sessions = sessions
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        gc.callbacks.remove(self._looked)
+
+    def _looked(self, phase: str, info: dict[str, Any]) -> None:
+        """Leave out what lives now, whenever the table has grown beyond every earlier size."""
+        # Right after a look, so that no garbage is kept for ever.
+        if phase == "stop" and self._sessions() >= self._spared + SESSIONS_AT_ONCE:
+            self._spared = self._sessions()
             gc.freeze()

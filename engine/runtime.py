@@ -26,6 +26,7 @@ from engine.logs import set_up_logging
 from engine.metrics.collector import Collector
 from engine.net.forwarder import Forwarder
 from engine.net.pump import Pump
+from engine.net.snat_guises import SnatGuises
 from engine.net.sockets import BindError
 from engine.net.starvation import Starvation
 from engine.net.transparent import PlumbingError
@@ -93,6 +94,7 @@ async def _serve(
     failure: StartError | None = None
     async with trio.open_nursery() as nursery:
         pump = Pump(forwarder)
+        acceleration.guises = SnatGuises(pump, forwarder)
         secret = install_secret(state_dir)
         deployment = Deployment(nursery, forwarder, pump, events, secret, acceleration.follow)
         configuration = Configuration(loaded, deployment, state_dir, events)
@@ -109,7 +111,7 @@ async def _serve(
                 nursery.start_soon(pump.run)
                 nursery.start_soon(saving.run)
                 nursery.start_soon(forwarder.challenge.run, deployment.services)
-                nursery.start_soon(_expire, forwarder, deployment, SparedCollector())
+                nursery.start_soon(_expire, forwarder, deployment)
                 nursery.start_soon(telemetry.run)
                 nursery.start_soon(acceleration.run)
                 collector = Collector(deployment, forwarder, configuration, telemetry, acceleration)
@@ -146,14 +148,14 @@ async def _serve_control(operations: Operations, path: Path, group: str, task_st
     await serve(operations, path, group=group, task_status=task_status)
 
 
-async def _expire(forwarder: Forwarder, deployment: Deployment, collector: SparedCollector) -> None:
-    while True:
-        await trio.sleep(EXPIRY_TICK_S)
-        collector.spare(len(forwarder.table.sessions))
-        while forwarder.table.expire(trio.current_time(), EXPIRED_AT_ONCE):
-            await trio.lowlevel.checkpoint()
-        deployment.expire(trio.current_time())
-        forwarder.upstreams.close_idle(trio.current_time(), SOCKET_IDLE_S, SOCKETS_LOOKED_AT)
+async def _expire(forwarder: Forwarder, deployment: Deployment) -> None:
+    with SparedCollector(lambda: len(forwarder.table.sessions)):
+        while True:
+            await trio.sleep(EXPIRY_TICK_S)
+            while forwarder.table.expire(trio.current_time(), EXPIRED_AT_ONCE):
+                await trio.lowlevel.checkpoint()
+            deployment.expire(trio.current_time())
+            forwarder.upstreams.close_idle(trio.current_time(), SOCKET_IDLE_S, SOCKETS_LOOKED_AT)
 
 
 async def _obey(received: AsyncIterator[int], configuration: Configuration) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
+from functools import lru_cache
+
+import msgspec
+from netaddr import IPAddress
 
 from engine.fastpath.layout import FLOW_V4, FLOW_V6, FlowLayout
 from engine.sessions.flow import Flow, Port, SocketAddress
 
 _LINK_LOCAL = bytes([0xFE, 0x80])
+_NAT_T = Port.NAT_T
+_INET, _INET6 = socket.AF_INET, socket.AF_INET6
 
 
-@dataclass(frozen=True, slots=True)
-class Entries:
+class Entries(msgspec.Struct, frozen=True, gc=False):
     """The tuples of a flow's packets as they come in and as they leave, both ways, in network byte order."""
 
     layout: FlowLayout
@@ -34,39 +38,48 @@ def has_lost_port(flow: Flow) -> bool:
 
 def carries_tunnel(flow: Flow) -> bool:
     """Whether ESP of an established session may come on a flow, and may go on to its real server."""
-    established = any(not session.half_open for session in flow.sessions)
-    return flow.port is Port.NAT_T and established and flow.server.keeps_sessions
+    # An established session owns a flow before any that is being set up.
+    owner = flow.owner
+    return owner is not None and not owner.half_open and flow.port is _NAT_T and flow.server.keeps_sessions
 
 
 def entries(flow: Flow) -> Entries | None:
     """The entries of a flow that has a source; None: its ends differ in address family, or are link-local."""
     config = flow.service.config
     client = _packed(flow.client)
-    service = _packed((str(config.address), config.nat_t_port))
-    source = _packed(flow.source) if flow.source is not None else None
-    server = _packed(flow.server.endpoint(Port.NAT_T))
+    service = _packed_service(config.address, config.nat_t_port)
+    server = _packed_server(flow.server.endpoint(_NAT_T))
+    source = client if flow.source is flow.client else _packed(flow.source) if flow.source is not None else None
     if client is None or service is None or source is None or server is None:
         return None
-    if len({len(address) for address, _ in (client, service, source, server)}) != 1:
+    if not len(client[0]) == len(service[0]) == len(source[0]) == len(server[0]):
         return None
-    layout = FLOW_V4 if len(client[0]) == 4 else FLOW_V6
     return Entries(
-        layout,
-        from_client=_tuple(client, service),
-        to_server=_tuple(source, server),
-        from_server=_tuple(server, source),
-        to_client=_tuple(service, client),
+        FLOW_V4 if len(client[0]) == 4 else FLOW_V6,
+        _tuple(client, service),
+        _tuple(source, server),
+        _tuple(server, source),
+        _tuple(service, client),
     )
 
 
 def _packed(end: SocketAddress) -> tuple[bytes, bytes] | None:
     """Address and port in network byte order; None for an address that means something on one link only."""
     host, port = end[0], end[1]
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    address = socket.inet_pton(family, host.partition("%")[0])
-    if not any(address) or (family == socket.AF_INET6 and address.startswith(_LINK_LOCAL)):
+    is_ipv6 = ":" in host
+    address = socket.inet_pton(_INET6, host.partition("%")[0]) if is_ipv6 else socket.inet_pton(_INET, host)
+    if not any(address) or (is_ipv6 and address.startswith(_LINK_LOCAL)):
         return None
     return address, port.to_bytes(2, "big")
+
+
+# The same few for all flows.
+_packed_server = lru_cache(maxsize=1024)(_packed)
+
+
+@lru_cache(maxsize=1024)
+def _packed_service(address: IPAddress, port: int) -> tuple[bytes, bytes] | None:
+    return _packed((str(address), port))
 
 
 def _tuple(source: tuple[bytes, bytes], destination: tuple[bytes, bytes]) -> bytes:

@@ -25,8 +25,12 @@ from engine.fastpath.layout import (
 COOLING_S: Final = 0.05
 """A slot is not used again so soon: the program may still be at work on the packet that it last looked up there."""
 
-_LIVE = bytes([State.LIVE])
+# To look up an enumeration's member by name costs as much as a hash table's.
+_EMPTY, _LIVE, _GONE = State.EMPTY, State.LIVE, State.GONE
+
 _TOTAL = Struct("=H")
+_TUPLE_V4 = Struct("<QI")
+_TUPLE_V6 = Struct("<QQQQI")
 _WORD = 0xFFFF_FFFF_FFFF_FFFF
 _GOLDEN, _STAFFORD = 0x9E37_79B9_7F4A_7C15, 0xBF58_476D_1CE4_E5B9
 
@@ -52,6 +56,7 @@ class FlowTable:
         """`slots`, a power of two, is how many a hash can point to; `memory` holds `PROBES` more."""
         track, size = layout.track_at, layout.flow_bytes
         self.layout = layout
+        self._tuple = _TUPLE_V4 if layout is FLOW_V4 else _TUPLE_V6
         self._memory = memory
         self._mask = slots - 1
         self._seeds = seeds
@@ -72,16 +77,16 @@ class FlowTable:
 
         None: all slots where the program would look for it are taken. The tuple must not be in the table yet.
         """
+        states, flow_bytes = self._states, self.layout.flow_bytes
         first = self._hash(comes) & self._mask
         for slot in range(first, first + PROBES):
-            if self._states[slot] == State.LIVE:
+            if states[slot] == _LIVE:
                 continue
-            self._states[slot] = State.GONE  # also where it cools: a search must go on to what lies behind it
-            if not self._is_cooling(slot):
-                at = slot * self.layout.flow_bytes
-                record = flow_record(self.layout, comes, becomes, total, now_ticks)
-                self._memory[at : at + self.layout.flow_bytes] = record
-                self._states[slot] = State.LIVE
+            states[slot] = _GONE  # also where it cools: a search must go on to what lies behind it
+            if slot not in self._cooling or self._cooling[slot] <= self._clock():
+                at = slot * flow_bytes
+                self._memory[at : at + flow_bytes] = flow_record(self.layout, comes, becomes, total, now_ticks)
+                states[slot] = _LIVE
                 return slot
         return None
 
@@ -91,21 +96,22 @@ class FlowTable:
         while self._cooling and next(iter(self._cooling.values())) <= now_s:
             self._cooling.popitem(last=False)
         self._cooling[slot] = now_s + COOLING_S
-        self._states[slot] = State.GONE
-        if slot + 1 < len(self._states) and self._states[slot + 1] != State.EMPTY:
+        states = self._states
+        states[slot] = _GONE
+        if slot + 1 < len(states) and states[slot + 1] != _EMPTY:
             return
         # Nothing lies behind it: searches may end here again, and at those that were left before it.
-        while slot >= 0 and self._states[slot] == State.GONE:
-            self._states[slot] = State.EMPTY
+        while slot >= 0 and states[slot] == _GONE:
+            states[slot] = _EMPTY
             slot -= 1
 
     def live(self) -> Iterator[int]:
         """The slots that the program finds flows in."""
-        states = self._states.tobytes()
-        slot = states.find(_LIVE)
+        states, live = self._states.tobytes(), bytes([_LIVE])
+        slot = states.find(live)
         while slot >= 0:
             yield slot
-            slot = states.find(_LIVE, slot + 1)
+            slot = states.find(live, slot + 1)
 
     def read(self, slot: int) -> tuple[bytes, bytes, int]:
         """A flow as `insert` was given it: what comes, what that becomes, and where it is counted."""
@@ -118,17 +124,11 @@ class FlowTable:
         for view in (self._states, self.packets, self.size_bytes, self.last_used, self.esp_words, self._memory):
             view.release()
 
-    def _is_cooling(self, slot: int) -> bool:
-        return self._cooling.get(slot, 0.0) > self._clock()
-
     def _hash(self, comes: bytes) -> int:
-        if self.layout is FLOW_V4:
-            value = ((int.from_bytes(comes[:8], "little") ^ self._seeds[0]) * _GOLDEN) & _WORD
+        words: tuple[int, ...] = self._tuple.unpack(comes)
+        value, multiplier = self._seeds
+        for word in words[:-1]:
+            value = ((value ^ word) * _GOLDEN) & _WORD
             value ^= value >> 32
-        else:
-            value = self._seeds[0]
-            for at in range(0, 32, 8):
-                value = ((value ^ int.from_bytes(comes[at : at + 8], "little")) * _GOLDEN) & _WORD
-                value ^= value >> 32
-        value = ((value + int.from_bytes(comes[-4:], "little")) * self._seeds[1]) & _WORD
+        value = ((value + words[-1]) * multiplier) & _WORD
         return (((value ^ (value >> 29)) * _STAFFORD) & _WORD) >> 32

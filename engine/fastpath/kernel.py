@@ -74,16 +74,18 @@ class KernelForwarding:
         self._reconciler = Reconciler(self._program.flows, self._totals)
         self._shields = Shields(self._program)
         self._leaves = False
-        self._replaces = False
+        self.replaces = False
         """Whether devices still have an earlier engine's program, whose tables this one cannot read."""
         if self._program.found:
             self._attached.take_over()
             self._egresses.take_over()
             self._program.clear_shields()
         elif self._pins is not None:
-            self._replaces = any(True for _ in self._pins.links())
+            self.replaces = any(True for _ in self._pins.links())
         self._can_answer = False
         self._challenge_changed = trio.Event()
+        self.offer = self._reconciler.offer
+        """Have a flow looked at."""
 
     def __enter__(self) -> KernelForwarding:
         return self
@@ -161,9 +163,9 @@ class KernelForwarding:
         self._config = config
         await self._follow_devices()
 
-    def offer(self, flow: Flow) -> None:
-        """Have a flow looked at."""
-        self._reconciler.offer(flow)
+    def offer_held(self) -> None:
+        """Have every flow looked at that the kernel has."""
+        self._reconciler.offer_held()
 
     def refresh(self, flow: Flow, now_s: float) -> None:
         """Add to a flow what the kernel has counted by now."""
@@ -189,7 +191,7 @@ class KernelForwarding:
             FastPathError: the kernel cannot be asked any more.
         """
         with NetlinkWatch() as watch:
-            if self._replaces:
+            if self.replaces:
                 # Not before the new tables have what the old ones have: then no packet misses.
                 while self._reconciler.step(trio.current_time()):
                     await trio.lowlevel.checkpoint()
@@ -294,8 +296,8 @@ class KernelForwarding:
         return program
 
     def _attach(self) -> None:
-        if self._replaces:
-            self._replaces = False
+        if self.replaces:
+            self.replaces = False
             self._attached.take_over()
         self.interfaces = list_interfaces()
         wanted = wanted_devices(self._config, self.interfaces, route_to)

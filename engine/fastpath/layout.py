@@ -30,8 +30,6 @@ SERVICE_END: Final = Struct("=16s2s2x")
 SHIELD: Final = Struct("=16s16sHBB4x")
 """current and previous key, place, key_number, flags"""
 
-_NO_MAC = bytes(6)
-_NO_SPI = bytes(4)
 _TICKS = 0xFFFF
 
 
@@ -41,6 +39,9 @@ class State(IntEnum):
     EMPTY = 0
     LIVE = 1
     GONE = 2
+
+
+_GONE: Final = State.GONE
 
 
 class Reason(IntEnum):
@@ -116,12 +117,14 @@ def slug(name: str) -> str:
     return name.lower().replace("_", "-")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class FlowLayout:
     """The sizes of one address family's flows; a flow ends with its track."""
 
     tuple_bytes: int
     flow_bytes: int
+    record: Struct
+    """comes, becomes, state, total, last_used; all else is zero."""
 
     @property
     def track_at(self) -> int:
@@ -129,8 +132,8 @@ class FlowLayout:
         return self.flow_bytes - TRACK.size
 
 
-FLOW_V4: Final = FlowLayout(tuple_bytes=12, flow_bytes=64)
-FLOW_V6: Final = FlowLayout(tuple_bytes=36, flow_bytes=128)
+FLOW_V4: Final = FlowLayout(tuple_bytes=12, flow_bytes=64, record=Struct("=12s12s19xBHH16x"))
+FLOW_V6: Final = FlowLayout(tuple_bytes=36, flow_bytes=128, record=Struct("=36s36s16x19xBHH16x"))
 
 # Where the parts of a track that are read one by one begin.
 STATE_AT: Final = 19
@@ -143,8 +146,7 @@ BYTES_AT: Final = 32
 
 def flow_record(layout: FlowLayout, comes: bytes, becomes: bytes, total: int, now: int) -> bytes:
     """A flow that has not carried anything yet, and that the program does not see yet; `now` in ticks."""
-    track = TRACK.pack(_NO_MAC, _NO_MAC, 0, 0, 0, 0, State.GONE, total, now, 0, _NO_SPI, 0)
-    return (comes + becomes).ljust(layout.track_at, b"\0") + track
+    return layout.record.pack(comes, becomes, _GONE, total, now)
 
 
 def tick_now() -> int:

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 # linux/bpf.h and linux/if_link.h
 BPF_ANY: Final = 0
+BPF_SK_LOOKUP: Final = 36
 BPF_XDP: Final = 37
 BPF_F_TEST_XDP_LIVE_FRAMES: Final = 1 << 1
 XDP_FLAGS_SKB_MODE: Final = 1 << 1

@@ -61,6 +61,10 @@ class Reconciler:
         if carries_tunnel(flow) or flow in self._held or flow in self._waiting:
             self._offered[flow] = None
 
+    def offer_held(self) -> None:
+        """Have every flow looked at that the kernel has: it may have changed when nobody offered it."""
+        self._offered.update(dict.fromkeys(self._held))
+
     def adopt(self, flow: Flow, found: FoundFlow) -> None:
         """Go on with what the kernel has of a flow since an earlier engine, if it is what this one wants."""
         wanted = self._wanted(flow)

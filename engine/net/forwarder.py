@@ -28,6 +28,7 @@ from engine.wire.header import Exchange, IkeHeader
 
 _NAT_T = Port.NAT_T
 _ESP_WORD = struct.Struct("=I")
+_INIT = Exchange.IKE_SA_INIT
 
 
 class Listening(ClientSide, ClientPort, Protocol):

@@ -1,4 +1,4 @@
-"""Datagrams that leave under the clients' own addresses: all flows of transparent services share one raw socket.
+"""Datagrams that leave under addresses that no socket has: all flows in guise share one raw socket.
 
 A socket for each flow costs the kernel more than forwarding a whole IKE handshake does, and one system call a datagram
 where a batch needs one for many.
@@ -25,6 +25,7 @@ SMALLEST_IPV6_MTU_BYTES: Final = 1280
 _IPV4_START: Final = struct.pack("!BBHHHBBH", 0x45, 0, 0, 0, 0, HOP_LIMIT, UDP, 0)
 _IPV6_START: Final = struct.pack("!IHBB", 6 << 28, 0, UDP, HOP_LIMIT)
 _IPV6_LENGTH_AT: Final = 4
+_NAT_T = Port.NAT_T
 _LENGTH = struct.Struct("!H")
 _LENGTH_AND_CHECKSUM = struct.Struct("!HH")
 
@@ -32,24 +33,30 @@ _LENGTH_AND_CHECKSUM = struct.Struct("!HH")
 class Guise:
     """How one flow's datagrams look to its real server: the fixed part of their headers."""
 
-    __slots__ = ("carries_esp", "flow", "head", "key", "sum", "to")
+    __slots__ = ("_impersonator", "carries_esp", "flow", "head", "key", "socket", "sum", "to")
 
-    def __init__(self, flow: Flow, server: bytes) -> None:
-        """Make what a flow needs that goes to the real server with this raw address."""
-        client = flow.peer
+    def __init__(self, flow: Flow, server: bytes, source: bytes, impersonator: Impersonator) -> None:
+        """Make what a flow needs that goes to the real server with this raw address, and comes from that one."""
+        self._impersonator = impersonator
         self.flow = flow
-        self.carries_esp = flow.port is Port.NAT_T
-        self.key = server + client
-        """The raw addresses of real server and client."""
+        self.socket: socket.socket | None = None
+        """Sends what is too big to leave in one piece, and from then on everything."""
+        self.carries_esp = flow.port is _NAT_T
+        self.key = server + source
+        """The raw addresses of real server and source."""
         if len(server) == NAME_BYTES:
-            addresses = client[8:24] + server[8:24] + client[2:4] + server[2:4]
+            addresses = source[8:24] + server[8:24] + source[2:4] + server[2:4]
             self.head = _IPV6_START + addresses
             self.to = server[:2] + bytes(2) + server[4:]
         else:
-            addresses = client[4:8] + server[4:8] + client[2:4] + server[2:4]
+            addresses = source[4:8] + server[4:8] + source[2:4] + server[2:4]
             self.head = _IPV4_START + addresses
             self.to = server
         self.sum = int.from_bytes(addresses) + UDP
+
+    def send(self, data: memoryview) -> int:
+        """Send a datagram to the real server with the next flush."""
+        return self._impersonator.send(self, data)
 
 
 class Impersonator:

@@ -20,4 +20,8 @@ def sources_for(session: Session, pool: Sequence[str]) -> Iterator[str]:
         yield session.source_address
     elif not pool:
         yield ANY_ADDRESS
-    yield from sorted((address for address in pool if address != session.source_address), key=lambda a: use[a])
+    others = [address for address in pool if address != session.source_address]
+    while others:
+        least_used = min(others, key=use.__getitem__)
+        yield least_used
+        others.remove(least_used)

@@ -112,6 +112,15 @@ def check_local(host: str) -> None:
             raise BindError(f"this machine has no address {host} ({error.strerror}): {remedy}") from error
 
 
+def is_local(host: str) -> bool:
+    """Whether an address is this machine's."""
+    try:
+        check_local(host)
+    except BindError:
+        return False
+    return True
+
+
 def make_transparent(sock: socket.socket) -> None:
     """Let a socket use addresses that are not this machine's (ip(7), IP_TRANSPARENT)."""
     if sock.family == socket.AF_INET6:

@@ -7,8 +7,10 @@ import os
 import select
 import socket
 from collections import OrderedDict
-from functools import lru_cache, partial
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from itertools import cycle, islice
+from random import SystemRandom
 
 from engine.net import sockets
 from engine.net.batches import to_raw
@@ -17,15 +19,17 @@ from engine.net.impersonation import Guise, Impersonator
 from engine.sessions.flow import Flow
 
 LOOKED_AT_FOR_ROOM = 64
+PORTS_TRIED = 64
+"""Before a flow gets a socket, whose port the kernel chooses."""
 
 _raw_endpoint = lru_cache(maxsize=1024)(to_raw)
 
 
 class Upstreams:
-    """Guises of transparent flows, and a bounded cache of connected sockets: of snat flows, one each.
+    """Guises of flows, and a bounded cache of connected sockets for those that cannot have one.
 
-    A transparent flow gets a socket only where its guise does not do: for datagrams too big to leave in one piece, or
-    without the privilege for raw sockets.
+    A flow gets a socket where its guise does not do: for datagrams too big to leave in one piece, without the privilege
+    for raw sockets, and in snat mode where nobody brings the answers to a guise or no port is spare.
     Sockets are a cache, not state: a transparent flow whose socket was closed is still served by the catch-all
     socket, an snat flow gets its port back with its client's next datagram if nobody took it meanwhile.
     """
@@ -40,26 +44,54 @@ class Upstreams:
         self.poll = select.epoll()
         """Watches the sockets; the pump adds the data path's other sockets."""
         self._impersonators: dict[socket.AddressFamily, Impersonator | None] = {}
+        self._spare_ports = range(0)
+        self._next_ports: Iterator[int] = iter(())
+        self._spare_hosts: dict[str, bytes] = {}
+        """The snat addresses at which guises get their answers, and how the kernel writes them."""
+        self._answering: frozenset[bytes] = frozenset()
+        """The raw addresses of real servers from which they get them."""
 
     def __len__(self) -> int:
         return len(self.flows)
 
     def open(self, flow: Flow, source: str) -> None:
         """Let a flow send; `source` is the snat address, empty for the route's own. Raises OSError."""
-        if flow.service.is_snat:
-            self._make_room()
-            sock = self._snat_socket(flow, (source, 0))
-            flow.source = sock.getsockname()
-            self._use_socket(flow, sock)
+        remote = flow.server.endpoint(flow.port)
+        server = _raw_endpoint(remote)
+        raw_source: bytes | None
+        if not flow.service.is_snat:
+            flow.source, raw_source = flow.client, flow.peer
         else:
-            flow.source = flow.client
-            impersonator = self._impersonator(sockets.family_of(flow.client[0]))
-            if impersonator is None:
-                self._open_transparent(flow)
-            else:
-                flow.upstream = guise = Guise(flow, _raw_endpoint(flow.server.endpoint(flow.port)))
-                flow.send = partial(impersonator.send, guise)
-                self.disguised[guise.key] = flow
+            raw_source = self._spare_source(flow, server, source) if self._spare_ports else None
+        if raw_source is None or (impersonator := self._impersonator(sockets.family_of(remote[0]))) is None:
+            self._open_socket(flow, source)
+            return
+        flow.upstream = guise = Guise(flow, server, raw_source, impersonator)
+        flow.send = guise.send
+        self.disguised[guise.key] = flow
+
+    def spare(self, hosts: Iterable[str], endpoints: Iterable[tuple[str, int]], ports: range) -> None:
+        """Let snat flows from these addresses to these real servers go without sockets, with ports that no socket gets.
+
+        Flows that have gone so before go on.
+        """
+        self._answering = frozenset(map(to_raw, endpoints))
+        self._spare_hosts = {host: to_raw((host, 0)) for host in hosts} if ports else {}
+        if ports != self._spare_ports:
+            self._spare_ports = ports
+            # So that nobody outside can tell which port is next.
+            self._next_ports = cycle(SystemRandom().sample(ports, len(ports)))
+
+    def give_socket(self, flow: Flow) -> None:
+        """Let a flow in guise send by a socket with the same address and port; raises OSError."""
+        guise = flow.upstream
+        if not isinstance(guise, Guise) or guise.socket is not None:
+            return
+        assert flow.source is not None
+        self._make_room()
+        remote, is_transparent = flow.server.endpoint(flow.port), not flow.service.is_snat
+        guise.socket = sockets.upstream(flow.source, remote, transparent=is_transparent)
+        self._use(flow, guise.socket)
 
     def close(self, flow: Flow) -> None:
         """Take a flow's guise or socket away."""
@@ -68,9 +100,10 @@ class Upstreams:
                 # Another service may have the same real server, and the same client there.
                 if self.disguised.get(guise.key) is flow:
                     del self.disguised[guise.key]
+                if guise.socket is not None:
+                    self._give_back(guise.socket)
             case socket.socket() as sock:
-                del self.flows[sock.fileno()]
-                sock.close()
+                self._give_back(sock)
         flow.upstream = flow.send = flow.receive = None
 
     def close_idle(self, now_s: float, idle_s: float, limit: int) -> None:
@@ -104,25 +137,54 @@ class Upstreams:
                 self._impersonators[family] = None
         return self._impersonators[family]
 
-    def _use_socket(self, flow: Flow, sock: socket.socket) -> None:
+    def _spare_source(self, flow: Flow, server: bytes, host: str) -> bytes | None:
+        """Find an address and port that nobody has at the flow's real server; None: there is none.
+
+        A flow that had a port before has it again, unless somebody else does.
+        """
+        if flow.source is not None:
+            if flow.source[1] not in self._spare_ports:
+                return None
+            raw_source = to_raw(flow.source)
+            is_answered = flow.source[0] in self._spare_hosts and server in self._answering
+            if is_answered and server + raw_source not in self.disguised:
+                return raw_source
+            flow.source = None
+        raw_host = self._spare_hosts.get(host)
+        if raw_host is None or server not in self._answering:
+            return None
+        for port in islice(self._next_ports, PORTS_TRIED):
+            raw_source = raw_host[:2] + port.to_bytes(2) + raw_host[4:]
+            if server + raw_source not in self.disguised:
+                flow.source = (host, port)
+                return raw_source
+        return None
+
+    def _open_socket(self, flow: Flow, source: str) -> None:
+        self._make_room()
+        if flow.service.is_snat:
+            flow.upstream = sock = self._snat_socket(flow, (source, 0))
+            flow.source = sock.getsockname()
+        else:
+            flow.upstream = sock = sockets.upstream(flow.client, flow.server.endpoint(flow.port), transparent=True)
+        self._use(flow, sock)
+
+    def _use(self, flow: Flow, sock: socket.socket) -> None:
         self.poll.register(sock, select.EPOLLIN)
         self.flows[sock.fileno()] = flow
-        flow.upstream = sock
         flow.send = sock.send
         flow.receive = sock.recv_into
 
-    def _open_transparent(self, flow: Flow) -> None:
-        self._make_room()
-        self._use_socket(flow, sockets.upstream(flow.client, flow.server.endpoint(flow.port), transparent=True))
+    def _give_back(self, sock: socket.socket) -> None:
+        del self.flows[sock.fileno()]
+        sock.close()
 
     def _refused(self, flow: Flow, data: memoryview, number: int) -> None:
         """Send by a socket what is too big for a guise: the kernel fragments it. All else is counted as dropped."""
         try:
             if number != errno.EMSGSIZE or not flow.sessions:
                 raise OSError(number, os.strerror(number))
-            if isinstance(flow.upstream, Guise):
-                self.close(flow)
-                self._open_transparent(flow)
+            self.give_socket(flow)
             assert flow.send is not None
             flow.send(data)
         except OSError as error:

@@ -23,6 +23,9 @@ class Port(IntEnum):
     NAT_T = 1
 
 
+_NAT_T = Port.NAT_T
+
+
 class ClientSide(Protocol):
     """The listener through which a flow's client is reached."""
 
@@ -126,7 +129,7 @@ class Flow:
 
     def settle(self) -> None:
         """Work out again whether every datagram must be looked at, and which session owns the flow."""
-        settled = self.port is Port.NAT_T and self.proven
+        settled = self.port is _NAT_T and self.proven
         owner = self.sessions[-1] if self.sessions else None
         for session in reversed(self.sessions):
             if session.half_open:

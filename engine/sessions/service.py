@@ -20,6 +20,9 @@ from engine.wire.header import IkeHeader
 if TYPE_CHECKING:
     from engine.sessions.session import Session
 
+# To look up an enumeration's member by name costs as much as all else on a line that compares with it.
+_SNAT = Source.SNAT
+
 
 class Service:
     """One virtual service. The session table alone changes the indexes."""
@@ -64,7 +67,7 @@ class Service:
     @property
     def is_snat(self) -> bool:
         """Whether real servers see an address of the balancer instead of the client's."""
-        return self.config.source is Source.SNAT
+        return self.config.source is _SNAT
 
     def pin_of(self, host: str) -> PersistenceRecord | None:
         """The operator's pin of a client address, if there is one."""

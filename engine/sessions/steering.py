@@ -23,6 +23,10 @@ CLIENT_IKE_PORT = 500
 CLIENT_NAT_T_PORT = 4500
 """The ports that IKEv2 clients send from (RFC 7296 section 2.23), whatever ports the service has."""
 
+_INIT = Exchange.IKE_SA_INIT
+_IKE, _NAT_T = Port.IKE, Port.NAT_T
+_ADAPTIVE = SchedulerKind.ADAPTIVE
+
 
 class Unsteerable(Exception):
     """A datagram that goes nowhere; `reason` is the slug it is counted by."""
@@ -60,7 +64,7 @@ def steer(
     if following and (known := recognised(service, host, header, spi)):
         named = f"known ESP SPI {spi:08x}" if header is None else f"known SPI {header.spi_i >> 32:08x}…"
         return table.add_flow(known, port, client, now_s, named)
-    begins = header is not None and header.exchange == Exchange.IKE_SA_INIT
+    begins = header is not None and header.exchange == _INIT
     if header is not None and begins and header.response:
         raise Unsteerable("stray-response")
     if not begins and following and (sleeper := _asleep_at(service, client)):
@@ -150,7 +154,7 @@ def standing(service: Service, server: RealServer) -> Standing:
         sessions=server.established + server.half_open,
         max_sessions=config.max_sessions,
         agent_load=server.agent_load,
-        adaptive=service.config.scheduler is SchedulerKind.ADAPTIVE,
+        adaptive=service.config.scheduler is _ADAPTIVE,
     )
 
 
@@ -218,8 +222,8 @@ def _followed(service: Service, port: Port, client: SocketAddress, begins: bool)
     """
     if not begins:
         return server_of_address(service, client[0])
-    if port is Port.IKE and client[1] == CLIENT_IKE_PORT:
-        flow = service.flows[Port.NAT_T].get((client[0], CLIENT_NAT_T_PORT, *client[2:]))
+    if port is _IKE and client[1] == CLIENT_IKE_PORT:
+        flow = service.flows[_NAT_T].get((client[0], CLIENT_NAT_T_PORT, *client[2:]))
         if flow is not None and _stays(service, flow.server) and not flow.sessions[-1].anonymous:
             return flow.server
     return None

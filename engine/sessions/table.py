@@ -26,6 +26,11 @@ FLOWS_PER_SESSION = 8
 HALF_OPEN_PER_FLOW = 8
 ENDINGS_KEPT = 10_000
 
+# To look up an enumeration's member by name costs as much as all else on a line that compares with it.
+_NAT_T = Port.NAT_T
+_ESTABLISHED, _MOVED, _IDLE, _CLOSED = Phase.ESTABLISHED, Phase.MOVED, Phase.IDLE, Phase.CLOSED
+_SOURCE_ADDRESS = PersistenceKind.SOURCE_ADDRESS
+
 
 class TableFull(Exception):
     """No room for a new session, and no half-open one to give way."""
@@ -70,6 +75,8 @@ class SessionTable:
         self._witness = witness
         self._fast_path: FastPath = fast_path or NoFastPath()
         self._expiry = ExpiryQueue()
+        # One of each for all: a bound method for every flow and session would take as much memory as a message does.
+        self._flow_due, self._session_due = self._check_flow, self._check_session
         self._numbers = count(1)
 
     def mark(self, session: Session) -> None:
@@ -107,7 +114,7 @@ class SessionTable:
     def add_flow(self, session: Session, port: Port, client: SocketAddress, now_s: float, why: str = "") -> Flow:
         """Begin a flow of a session; `why`, of one that is known, is by what it was recognised."""
         service = session.service
-        if session.phase is Phase.IDLE:
+        if session.phase is _IDLE:
             invariants.session_wakes(session, client, now_s)
         flow = Flow(service, port, client, session.server, now_s)
         flow.why = why
@@ -116,7 +123,7 @@ class SessionTable:
         self.attach(session, flow)
         if client[0] == session.host:
             self._keep_record(session, flow, now_s)
-        self._expiry.push(min(now_s + flow.idle_timeout_s, self._proof_due_s(flow)), flow, self._check_flow)
+        self._expiry.push(min(now_s + flow.idle_timeout_s, self._proof_due_s(flow)), flow, self._flow_due)
         return flow
 
     def attach(self, session: Session, flow: Flow) -> None:
@@ -138,13 +145,13 @@ class SessionTable:
 
     def prove(self, session: Session, flow: Flow, now_s: float) -> None:
         """The real server has shown that a session's client is at the end of a flow: only now it counts as there."""
-        if session.place is flow.client and flow.proven and session.phase is not Phase.IDLE:
+        if session.place is flow.client and flow.proven and session.phase is not _IDLE:
             return
         if not flow.proven:
             flow.proven = True
             self._settle(flow)
-        if session.phase is Phase.IDLE:
-            self.set_phase(session, Phase.ESTABLISHED)
+        if session.phase is _IDLE:
+            self.set_phase(session, _ESTABLISHED)
         if flow.client[0] != session.host:
             self._change_host(session, flow.client[0])
         self._keep_record(session, flow, now_s)
@@ -154,7 +161,7 @@ class SessionTable:
         if before is not None and before != flow.client and not session.half_open:
             known = flow.why or "known SPI"
             session.why = f"{known}: moved here from {format_address(before)}; at first {session.decided}"
-            self.set_phase(session, Phase.MOVED)
+            self.set_phase(session, _MOVED)
             self._witness.moved(session, before)
 
     def bind_spis(self, session: Session, spi_i: int, spi_r: int) -> None:
@@ -192,11 +199,11 @@ class SessionTable:
         self.asleep.pop(session.number, None)
         if session.half_open:
             self.half_open[session.number] = session
-        elif phase is Phase.IDLE:
+        elif phase is _IDLE:
             self.asleep[session.number] = session
         for flow in session.flows:
             self._settle(flow)
-        if phase is Phase.ESTABLISHED and not session.was_established:
+        if phase is _ESTABLISHED and not session.was_established:
             session.was_established = True
             if (took_s := session.handshake_s) is not None:
                 session.server.handshakes.add(took_s)
@@ -217,14 +224,14 @@ class SessionTable:
 
     def close(self, session: Session, reason: str = "") -> None:
         """End a session, and the flows that carried nothing else; the reason, if not given, is what was seen of it."""
-        if session.phase is Phase.CLOSED:
+        if session.phase is _CLOSED:
             return
         self._witness.ended(session, reason or how_it_ended(session))
         if session.half_open:
             invariants.session_fails(session)
         self.ended += 1
         self._latest_ended.append(session.number)
-        self.set_phase(session, Phase.CLOSED)
+        self.set_phase(session, _CLOSED)
         session.service.ended_sessions += 1
         session.server.ended_sessions += 1
         del self.sessions[session.number]
@@ -255,7 +262,7 @@ class SessionTable:
         self._count(session, +1)
         if session.half_open:
             self.half_open[session.number] = session
-        elif session.phase is Phase.IDLE:
+        elif session.phase is _IDLE:
             self.asleep[session.number] = session
         service, address = session.service, session.source_address
         service.by_host.setdefault(session.host, []).append(session)
@@ -294,7 +301,7 @@ class SessionTable:
             if session.half_open or session.anonymous:
                 self.close(session, reason)
             else:
-                self.set_phase(session, Phase.IDLE)
+                self.set_phase(session, _IDLE)
                 self.look_again(session, session.last_seen_s + session.service.config.timeouts.spi_binding_s)
         self._end(flow)
 
@@ -305,7 +312,7 @@ class SessionTable:
 
     def look_again(self, session: Session, due_s: float) -> None:
         """Have a session's deadline looked at no earlier than `due_s`."""
-        self._expiry.push(due_s, session, self._check_session)
+        self._expiry.push(due_s, session, self._session_due)
 
     def close_deleted(self, successor: Session, now_s: float) -> None:
         """End what a new session on the same flow replaces: sessions deleted as far as anyone can see."""
@@ -330,7 +337,8 @@ class SessionTable:
         flow.settle()
         for session in flow.sessions:
             self.mark(session)
-        self._fast_path.offer(flow)
+        if flow.port is _NAT_T:
+            self._fast_path.offer(flow)
 
     def _evict(self, session: Session, reason: str) -> None:
         self.evicted += 1
@@ -369,7 +377,7 @@ class SessionTable:
         A session that was set up elsewhere does not change where others of its new address go.
         """
         service = session.service
-        if flow.persistence is not None or service.config.persistence is not PersistenceKind.SOURCE_ADDRESS:
+        if flow.persistence is not None or service.config.persistence is not _SOURCE_ADDRESS:
             return
         if not session.half_open:
             network = client_network(flow.client[0], service.config.persistence_prefix)
@@ -392,7 +400,7 @@ class SessionTable:
 
     def _check_session(self, session: Session, now_s: float) -> float | None:
         timeouts = session.service.config.timeouts
-        if session.phase is Phase.CLOSED:
+        if session.phase is _CLOSED:
             return None
         self.refresh(session, now_s)
         if session.half_open:
@@ -406,7 +414,7 @@ class SessionTable:
             if not authenticated:
                 self.close(session)
                 return None
-            self.set_phase(session, Phase.ESTABLISHED)
+            self.set_phase(session, _ESTABLISHED)
         if session.deleted_s:
             if session.quiet_since_deletion:
                 if session.deleted_s + DELETED_QUIET_S > now_s:
@@ -431,11 +439,10 @@ class SessionTable:
         self._release(flow)
 
     def _count(self, session: Session, step: int) -> None:
-        match session.phase:
-            case Phase.INIT | Phase.COOKIE | Phase.AUTH:
-                session.server.half_open += step
-            case Phase.ESTABLISHED | Phase.MOVED:
-                session.server.established += step
+        if session.half_open:
+            session.server.half_open += step
+        elif session.phase is _ESTABLISHED or session.phase is _MOVED:
+            session.server.established += step
 
     def _release_source(self, session: Session) -> None:
         if session.source_address:

@@ -22,6 +22,7 @@ _CREATE_CHILD, _INFORMATIONAL = Exchange.CREATE_CHILD_SA, Exchange.INFORMATIONAL
 _BEGINNING = frozenset({Exchange.IKE_SA_INIT, Exchange.IKE_SESSION_RESUME})
 _SETTING_UP = frozenset({Exchange.IKE_AUTH, Exchange.IKE_INTERMEDIATE})
 _ENCRYPTED = frozenset({PayloadType.SK, PayloadType.SKF})
+_SKF = PayloadType.SKF
 
 
 def ike_from_client(table: SessionTable, flow: Flow, header: IkeHeader, data: memoryview, now_s: float) -> Session:
@@ -71,7 +72,7 @@ def ike_from_server(table: SessionTable, flow: Flow, header: IkeHeader, data: me
     if exchange == _AUTH:
         if header.response:
             # The last of several fragments may be tiny.
-            others_bytes = session.auth_response_bytes if header.next_payload == PayloadType.SKF else 0
+            others_bytes = session.auth_response_bytes if header.next_payload == _SKF else 0
             session.auth_response_bytes = max(len(data), others_bytes)
             table.look_again(session, now_s + AUTH_QUIET_S)
     elif exchange == _INIT:

@@ -52,8 +52,9 @@ def read_header(data: bytes | bytearray | memoryview, nat_t: bool) -> IkeHeader 
     """The header of an IKE message on either port, None for ESP and keepalives; raises WireError only."""
     if not nat_t:
         return parse_header(data)
-    if classify(data, len(data), nat_t) is _IKE:
-        return parse_header(data, len(NON_ESP_MARKER))
+    if len(data) >= 4 and not _FIRST_WORD.unpack_from(data)[0]:
+        return parse_header(data, 4)
+    classify(data, len(data), nat_t)
     return None
 
 

@@ -85,15 +85,19 @@ def parse_header(data: bytes | bytearray | memoryview, offset: int = 0, size: in
     if end - offset < HEADER_SIZE_BYTES:
         raise WireError("runt", f"an IKE header takes 28 bytes, here are {max(end - offset, 0)}")
     header = IkeHeader(*_HEADER.unpack_from(data, offset))
+    if header.version >> 4 == 2 and header.spi_i and HEADER_SIZE_BYTES <= header.length <= end - offset:
+        return header
+    raise _fault(header, end - offset)
+
+
+def _fault(header: IkeHeader, arrived_bytes: int) -> WireError:
     major = header.version >> 4
+    if major == 1:
+        return WireError("ike-v1", "the peer speaks IKEv1; only IKEv2 is balanced")
     if major != 2:
-        if major == 1:
-            raise WireError("ike-v1", "the peer speaks IKEv1; only IKEv2 is balanced")
-        raise WireError("ike-version", f"major version {major} is not IKEv2")
+        return WireError("ike-version", f"major version {major} is not IKEv2")
     if header.spi_i == 0:
-        raise WireError("zero-spi", "the initiator SPI of an IKE message is never zero")
+        return WireError("zero-spi", "the initiator SPI of an IKE message is never zero")
     if header.length < HEADER_SIZE_BYTES:
-        raise WireError("bad-length", f"a message of {header.length} bytes cannot hold its own header")
-    if header.length > end - offset:
-        raise WireError("truncated", f"the message has {header.length} bytes, {end - offset} arrived")
-    return header
+        return WireError("bad-length", f"a message of {header.length} bytes cannot hold its own header")
+    return WireError("truncated", f"the message has {header.length} bytes, {arrived_bytes} arrived")

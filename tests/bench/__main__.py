@@ -1,7 +1,7 @@
 """Benchmarks: the engine beside nginx's stream module, its fast path, and the console. Needs root and two cores.
 
 python -m tests.bench [engine|fastpath|console|all] [--quick] [--peers ours nginx nginx-tuned direct]
-                      [--only MEASURE ...] [--json FILE] [--write-docs] [--profile FILE]
+                      [--only MEASURE ...] [--json FILE] [--write-docs] [--python FILE] [--profile FILE]
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import argparse
 import os
 import platform
 import signal
+import subprocess
 import sys
-import sysconfig
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,10 +62,12 @@ def _tell(arguments: argparse.Namespace, part: str, run: Run, results: str) -> N
 
 def _run_engine(arguments: argparse.Namespace) -> Run:
     settings = QUICK if arguments.quick else Settings()
-    engine: Peer = ours.Profiled(arguments.profile) if arguments.profile else ours
-    peers = [peer for peer in (engine, nginx.AS_PACKAGED, nginx.TUNED, direct) if peer.NAME in arguments.peers]
+    engine = ours.Engine(arguments.python, arguments.profile)
+    peers: list[Peer] = [
+        peer for peer in (engine, nginx.AS_PACKAGED, nginx.TUNED, direct) if peer.NAME in arguments.peers
+    ]
     measures = [measure for measure in plan(settings) if measure.name in arguments.only]
-    return Run(_conditions(peers), settings, _run_all(settings.rounds, measures, peers))
+    return Run(_conditions(peers, arguments.python), settings, _run_all(settings.rounds, measures, peers))
 
 
 def _run_console(arguments: argparse.Namespace) -> Run:
@@ -108,7 +110,7 @@ def _report(sample: Sample) -> None:
     print(f"{sample.round} {sample.measure}, {sample.case}, {sample.peer}: {told}", file=sys.stderr)
 
 
-def _conditions(peers: list[Peer]) -> dict[str, str]:
+def _conditions(peers: list[Peer], python: str = sys.executable) -> dict[str, str]:
     models = [
         line.partition(":")[2].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()
@@ -118,17 +120,21 @@ def _conditions(peers: list[Peer]) -> dict[str, str]:
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "processor": f"{models[0]}, {os.cpu_count()} cores",
         "kernel": platform.release(),
-        "Python": _python_build(),
+        "Python": _python_build(python),
         "open files allowed": f"{FILE_LIMIT:,}",
         "load average before": f"{os.getloadavg()[0]:.2f}",
         **{peer.NAME: peer.version() for peer in peers},
     }
 
 
-def _python_build() -> str:
+def _python_build(python: str) -> str:
+    ask = "import platform, sysconfig; print(platform.python_version(), sysconfig.get_config_var('CONFIG_ARGS') or '')"
+    number, _, arguments = subprocess.run(
+        [python, "-c", ask], capture_output=True, text=True, check=True
+    ).stdout.partition(" ")
+    told = number if python == sys.executable else f"{number} ({python})"
     flag = "--enable-optimizations"
-    has_flag = flag in (sysconfig.get_config_var("CONFIG_ARGS") or "")
-    return platform.python_version() + ("" if has_flag else f", configured without {flag}")
+    return told if flag in arguments else f"{told}, configured without {flag}"
 
 
 def _parse_arguments() -> argparse.Namespace:
@@ -143,6 +149,9 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=measures, default=measures, help="which measures")
     parser.add_argument("--json", type=Path, help="write every number to this file")
     parser.add_argument("--write-docs", action="store_true", help="write docs/benchmarks.md and .json")
+    parser.add_argument(
+        "--python", metavar="FILE", default=sys.executable, help="what runs our engine, of this version (engine)"
+    )
     parser.add_argument("--profile", type=Path, help="run ours under cProfile and write its last profile here")
     return parser.parse_args()
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from engine.config.schema import Source
+from engine.config.schema import FastPath, Source
 
 from .load import Generator, generator
 from .processes import FORWARDER_CORE, LOAD_CORE, Process, core_busy_s, kernel_slab_bytes
@@ -32,8 +32,10 @@ class Peer(Protocol):
     def version(self) -> str:
         """What the report calls this peer's version."""
 
-    def forwarding(self, bed: Testbed, source: Source) -> AbstractContextManager[Process | None]:
-        """Run it; None when nothing of it is a process."""
+    def forwarding(
+        self, bed: Testbed, source: Source, fast_path: FastPath = FastPath.OFF
+    ) -> AbstractContextManager[Process | None]:
+        """Run it, with `fast_path` if it has one; None when nothing of it is a process."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +142,7 @@ def forward(settings: Settings, clients: int, bed: Testbed, peer: Peer) -> Value
 
 def set_up(settings: Settings, source: Source, bed: Testbed, peer: Peer) -> Values:
     """Tunnels set up a second: IKE_SA_INIT on 500, IKE_AUTH on 4500 and a first ESP datagram, each answered."""
-    with peer.forwarding(bed, source) as process, generator(bed, peer.TARGET) as load:
+    with peer.forwarding(bed, source, FastPath.AUTO) as process, generator(bed, peer.TARGET) as load:
         time.sleep(settings.settle_s)
         cpu_s = process.cpu_s() if process else 0
         done = load.establish(settings.sessions, settings.sessions_window)

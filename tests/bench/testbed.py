@@ -81,9 +81,7 @@ def _link(left: str, left_name: str, left_address: str, right: str, right_name: 
 
 
 def _write_sysctls(namespace: str) -> None:
-    # Two flows a client from a few addresses need more ports than the default range has.
     settings = (
-        "net.ipv4.ip_local_port_range=1024 65535",
         "net.ipv4.ip_forward=1",
         "net.ipv4.conf.all.rp_filter=0",
         "net.ipv4.conf.default.rp_filter=0",

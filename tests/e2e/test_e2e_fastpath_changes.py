@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 
 import pytest
-from harness.balancer import HEALTH
+from harness.balancer import HEALTH, configuration
 from harness.fast_path import await_fast, check_fast, configure, start
 from harness.lab import Lab
 from harness.namespaces import Namespace
@@ -72,6 +72,34 @@ def test_flows_change_paths_under_a_transfer_without_loss(fast_lab: Lab, source:
         for passed in transfer.finish():
             assert (passed.lost, passed.doubled) == ([], 0)
             assert passed.furthest_behind < REPLAY_WINDOW
+
+
+def test_flows_from_a_pool_get_sockets_when_the_fast_path_goes(fast_lab: Lab) -> None:
+    """With their ports, in the midst of a transfer: nothing is lost. When it is back, new flows need none."""
+    lab = fast_lab
+    pool = [addresses[Family.IPV4] for addresses in lab.topology.snat[1:]]
+
+    def configure_pool(setting: str) -> None:
+        config = configuration(lab.topology, "snat") | {"engine": {"fast_path": setting}}
+        config["service"][0]["snat_addresses"] = pool
+        lab.balancer.write(config)
+
+    configure_pool("auto")
+    lab.balancer.start()
+    eventually(lambda: lab.balancer.status().fast_path == "native", "the fast path is native")
+    client = tunnel(lab)
+    with transferring(client, lab.servers[client.tunnel().server]) as transfer:
+        for setting, mode in (("off", "off"), ("auto", "native")):
+            transfer.go_on(50)
+            configure_pool(setting)
+            lab.balancer.hang_up()
+            eventually(partial(is_settled, lab, mode), f"the fast path is {mode}")
+            eventually(lambda: lab.balancer.status().open_sockets == 2, "the flows have sockets")
+            transfer.go_on(100)
+        for passed in transfer.finish():
+            assert (passed.lost, passed.doubled) == ([], 0)
+    lab.clients["c2"].connect(lab.vip[Family.IPV4])
+    assert lab.balancer.status().open_sockets == 2
 
 
 def is_settled(lab: Lab, mode: str) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from harness.balancer import configuration
 from harness.fast_path import Counted, check_fast, check_transfer, session_of, start
 from harness.lab import Lab
 from harness.peers import Client, Profile
 from harness.plan import LAN, Family
+from harness.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 
@@ -57,6 +59,27 @@ def test_data_passes_in_the_kernel_through_one_device(fast_single_arm_lab: Lab, 
     status = start(fast_single_arm_lab, source)
     assert (status.fast_path, [device.name for device in status.kernel.devices]) == ("native", ["lan0"])
     check_tunnels(fast_single_arm_lab, source)
+
+
+@pytest.mark.parametrize(("profile", "sockets"), [(Profile.PSK, 0), (Profile.BIG_CERT, 2)], ids=["small", "fragments"])
+def test_tunnels_from_a_pool_take_sockets_for_fragments_only(fast_lab: Lab, profile: Profile, sockets: int) -> None:
+    """The kernel brings their answers to one socket, and their data takes the fast path as ever."""
+    config = configuration(fast_lab.topology, "snat")
+    pools = {family: [addresses[family] for addresses in fast_lab.topology.snat[1:]] for family in Family}
+    for service, pool in zip(config["service"], pools.values(), strict=True):
+        service["snat_addresses"] = pool
+    fast_lab.balancer.write(config)
+    fast_lab.balancer.start()
+    eventually(lambda: fast_lab.balancer.status().fast_path == "native", "the fast path is on")
+    clients = [fast_lab.clients["c1"], fast_lab.clients["c2"]]
+    for client, family in zip(clients, Family, strict=True):
+        client.connect(fast_lab.vip[family], profile)
+        assert fast_lab.servers[client.tunnel().server].sa_of(client).remote_host in pools[family]
+    check_fast(fast_lab, *clients)
+    assert fast_lab.balancer.status().open_sockets == sockets
+    for client in clients:
+        client.rekey("ike")
+        client.await_data()
 
 
 def test_kernel_sessions_and_servers_count_the_same_packets(fast_lab: Lab) -> None:

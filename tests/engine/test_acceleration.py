@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from random import Random
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pytest
 import trio
@@ -14,11 +15,16 @@ from trio.testing import MockClock
 from vpn_peers import address
 
 from engine.acceleration import TRIED_AGAIN_S, Acceleration
-from engine.config.schema import Config, EngineSection, FastPath, Service
+from engine.config.schema import Config, EngineSection, FastPath, Service, Source
 from engine.events import EventLog
-from engine.fastpath import kernel
-from engine.fastpath.errors import FastPathError
+from engine.fastpath import answers, kernel
+from engine.fastpath.errors import BpfError, FastPathError
+from engine.policy.schedulers import make_scheduler
 from engine.sessions.flow import Flow, Port, SocketAddress
+from engine.sessions.service import Service as RunningService
+
+if TYPE_CHECKING:
+    from engine.net.snat_guises import SnatGuises
 
 T = TypeVar("T")
 
@@ -33,8 +39,9 @@ class KernelDouble:
     made: list[KernelDouble]
     failure: FastPathError | None
 
-    def __init__(self, config: Config, servers: object) -> None:
+    def __init__(self, config: Config, servers: object, pins: object) -> None:
         self.is_open = False
+        self.replaces = False
         self.attachments = ()
         self.flow_count = self.forwarded = 0
         self.passed_up: dict[Any, int] = {}
@@ -62,6 +69,12 @@ class KernelDouble:
             if self.failure is not None:
                 raise self.failure
             nursery.start_soon(trio.sleep_forever)
+
+    def offer_held(self) -> None:
+        pass
+
+    def leave(self) -> bool:
+        return False
 
     async def give_back(self) -> None:
         pass
@@ -171,3 +184,56 @@ async def test_flows_whose_snat_address_is_another_now_are_offered(
         monkeypatch.setattr(Acceleration, "offer", offer)
         await w.engine.reload(service(snat_addresses=[address(31)]))
         assert (Port.NAT_T, None) in offered
+
+
+class GuisesDouble:
+    """Takes the place of what lets snat flows go without sockets."""
+
+    ports = range(8192, 32768)
+
+    def __init__(self) -> None:
+        self.opened = 0
+        self.is_open = False
+
+    def __enter__(self) -> GuisesDouble:
+        self.is_open = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.is_open = False
+
+    def open(self) -> dict[Any, Any]:
+        self.opened += 1
+        return {}
+
+
+@pytest.mark.trio
+async def test_where_the_kernel_brings_no_answers_every_snat_flow_has_a_socket(
+    made: list[KernelDouble], autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told once, tried again, and of no concern to the fast path."""
+
+    def refused(*_: object) -> None:
+        raise BpfError("this kernel has no socket lookup")
+
+    monkeypatch.setattr(answers, "Answers", refused)
+    events, guises = EventLog(), GuisesDouble()
+    acceleration = Acceleration(events)
+    acceleration.guises = cast("SnatGuises", guises)
+    from_pool = snat_service(pool=("203.0.113.20",))
+    acceleration.follow(OUTSIDE, {"vpn": from_pool})
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(acceleration.run)
+        await trio.sleep(2.5 * TRIED_AGAIN_S)
+        assert (guises.opened, guises.is_open, acceleration.mode) == (3, False, "native")
+        told = [event.text for event in events.after(0, 100) if event.kind == "snat-sockets"]
+        assert told == ["every snat flow needs a socket: this kernel has no socket lookup"]
+        acceleration.follow(OUTSIDE, {"vpn": snat_service(pool=())})
+        await trio.sleep(2.5 * TRIED_AGAIN_S)
+        assert guises.opened == 3
+        nursery.cancel_scope.cancel()
+
+
+def snat_service(pool: tuple[str, ...]) -> RunningService:
+    config = Service(name="vpn", address=IPAddress("203.0.113.10"), source=Source.SNAT)
+    return RunningService(config, {}, make_scheduler("round-robin", key=b"key", random=Random(1)), pool, 10)

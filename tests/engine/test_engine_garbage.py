@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -18,15 +19,37 @@ def usual_collector() -> Iterator[None]:
     gc.set_threshold(*threshold)
 
 
+class Cycle:
+    """Garbage once nobody else holds it."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
 @pytest.mark.usefixtures("usual_collector")
 def test_sessions_are_spared_as_the_table_grows_beyond_every_earlier_size() -> None:
-    collector = SparedCollector()
-    kept = [[number] for number in range(1000)]
-    before = gc.get_freeze_count()
-    collector.spare(SESSIONS_AT_ONCE)
-    assert gc.get_freeze_count() >= before + len(kept)
-    collector.spare(0)
-    more = [[number] for number in range(1000)]
-    after = gc.get_freeze_count()
-    collector.spare(SESSIONS_AT_ONCE)
+    sessions = SESSIONS_AT_ONCE
+    with SparedCollector(lambda: sessions):
+        kept = [[number] for number in range(1000)]
+        before = gc.get_freeze_count()
+        gc.collect(0)
+        assert gc.get_freeze_count() >= before + len(kept)
+        more = [[number] for number in range(1000)]
+        after = gc.get_freeze_count()
+        sessions = 0
+        gc.collect(0)
+        sessions = 2 * SESSIONS_AT_ONCE - 1
+        gc.collect(0)
+        assert gc.get_freeze_count() < after + len(more)
+    sessions = 3 * SESSIONS_AT_ONCE
+    gc.collect(0)
     assert gc.get_freeze_count() < after + len(more)
+
+
+@pytest.mark.usefixtures("usual_collector")
+def test_garbage_is_collected_all_the_same() -> None:
+    """Also what became garbage just before the sessions of its time were spared."""
+    with SparedCollector(lambda: SESSIONS_AT_ONCE):
+        gone = weakref.ref(Cycle())
+        gc.collect(0)
+        assert gone() is None

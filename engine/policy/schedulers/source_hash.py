@@ -23,12 +23,14 @@ class SourceHash:
 
     def choose(self, candidates: Sequence[Candidate], client: bytes) -> Candidate | None:
         """The server with the best lot."""
-        return min(weighted(candidates), key=lambda server: self._lot(server, client), default=None)
+        keyed = blake2b(client, digest_size=8, key=self._key)
+        return min(weighted(candidates), key=lambda server: _lot(server, keyed.copy()), default=None)
 
     peek = choose
 
-    def _lot(self, server: Candidate, client: bytes) -> float:
-        """An exponential variate with the weight as its rate: the chance to be smallest is w over the sum."""
-        digest = blake2b(client + server.name.encode(), digest_size=8, key=self._key).digest()
-        uniform = (int.from_bytes(digest) + 1) / 2**64
-        return -log(uniform) / server.weight
+
+def _lot(server: Candidate, of_client: blake2b) -> float:
+    """An exponential variate with the weight as its rate: the chance to be smallest is w over the sum."""
+    of_client.update(server.name.encode())
+    uniform = (int.from_bytes(of_client.digest()) + 1) / 2**64
+    return -log(uniform) / server.weight

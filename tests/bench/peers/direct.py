@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from engine.config.schema import Source
+from engine.config.schema import FastPath, Source
 
 from ..processes import Process
 from ..testbed import DIRECT_SERVER, Testbed
@@ -20,6 +20,6 @@ def version() -> str:
 
 
 @contextmanager
-def forwarding(bed: Testbed, source: Source) -> Iterator[Process | None]:
+def forwarding(bed: Testbed, source: Source, fast_path: FastPath = FastPath.OFF) -> Iterator[Process | None]:
     """Nothing has to run."""
     yield None

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.config.schema import Source
+from engine.config.schema import FastPath, Source
 
 from ..processes import FORWARDER_CORE, Process, run, running
 from ..testbed import REAL_SERVERS, SERVICE_ADDRESS, SNAT_ADDRESSES, Testbed
@@ -62,7 +62,7 @@ class Nginx:
         return told.strip().rpartition(" ")[2]
 
     @contextmanager
-    def forwarding(self, bed: Testbed, source: Source) -> Iterator[Process]:
+    def forwarding(self, bed: Testbed, source: Source, fast_path: FastPath = FastPath.OFF) -> Iterator[Process]:
         """Run nginx in the balancer's namespace; the block starts when both ports are bound."""
         directory = Path(tempfile.mkdtemp(prefix="nginx-", dir=bed.directory))
         configuration = directory / "nginx.conf"

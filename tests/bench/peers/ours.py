@@ -1,11 +1,12 @@
-"""ikeconsole's headless engine: snat with every packet through trio, or transparent as it comes."""
+"""ikeconsole's headless engine: every packet through trio, or with the kernel's part as it comes."""
 
 from __future__ import annotations
 
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
@@ -56,26 +57,31 @@ def version() -> str:
         return "source tree"
 
 
-def forwarding(bed: Testbed, source: Source) -> AbstractContextManager[Process]:
-    """Run the engine in the balancer's namespace; the block starts when both ports are bound."""
-    return _engine(bed, source)
-
-
 @dataclass(frozen=True, slots=True)
-class Profiled:
-    """The engine under cProfile: slower, but it says where the time goes. Each measure overwrites the file."""
+class Engine:
+    """The engine under some Python, which finds this one's packages, and perhaps under cProfile.
 
-    output: Path
+    A profile makes it slower, but says where the time goes; each measure overwrites the file.
+    """
+
+    python: str = sys.executable
+    profile: Path | None = None
     NAME: str = NAME
     TARGET: str = TARGET
 
     def version(self) -> str:
-        """The installed version, marked."""
-        return f"{version()}, profiled"
+        """The installed version, marked when it is profiled."""
+        return version() if self.profile is None else f"{version()}, profiled"
 
-    def forwarding(self, bed: Testbed, source: Source) -> AbstractContextManager[Process]:
-        """Run the engine; the profile is written when it ends."""
-        return _engine(bed, source, "-m", "cProfile", "-o", str(self.output.absolute()))
+    @contextmanager
+    def forwarding(self, bed: Testbed, source: Source, fast_path: FastPath = FastPath.OFF) -> Iterator[Process]:
+        """Run the engine in the balancer's namespace; the block starts when both ports are bound."""
+        packages = f"PYTHONPATH={REPOSITORY}:{sysconfig.get_path('purelib')}"
+        command = ["env", packages, self.python]
+        if self.profile is not None:
+            command += ["-m", "cProfile", "-o", str(self.profile.absolute())]
+        with running_with(bed, write_configuration(bed, source, fast_path), *command) as process:
+            yield process
 
 
 def write_configuration(bed: Testbed, source: Source = Source.SNAT, fast_path: FastPath = FastPath.OFF) -> Path:
@@ -96,16 +102,9 @@ def write_configuration(bed: Testbed, source: Source = Source.SNAT, fast_path: F
 
 
 @contextmanager
-def _engine(bed: Testbed, source: Source, *python: str) -> Iterator[Process]:
-    fast_path = FastPath.AUTO if source is Source.TRANSPARENT else FastPath.OFF
-    with running_with(bed, write_configuration(bed, source, fast_path), *python) as process:
-        yield process
-
-
-@contextmanager
 def running_with(bed: Testbed, configuration: Path, *python: str) -> Iterator[Process]:
-    """Run the engine with a configuration; the block starts when both ports are bound."""
-    command = [sys.executable, *python, "-m", "ikeconsole", "engine", "-c", str(configuration)]
+    """Run the engine with a configuration, by this Python or another; the block starts when both ports are bound."""
+    command = [*(python or [sys.executable]), "-m", "ikeconsole", "engine", "-c", str(configuration)]
     log = configuration.with_name("output.log")
     with running(bed.balancer, FORWARDER_CORE, command, log=log, cwd=REPOSITORY) as process:
         process.await_udp_port(SERVICE_ADDRESS, 500)

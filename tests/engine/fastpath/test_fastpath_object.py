@@ -1,4 +1,4 @@
-"""The committed XDP object is what its sources make, and Python reads and writes its records as C lays them out."""
+"""The committed BPF objects are what their sources make, and Python reads and writes its records as C lays them out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from bpf_objects import require_bpf
 from fastpath_world import HOP_AGE_SHIFT, Ends
 
-from engine.fastpath import layout
+from engine.fastpath import answers, layout
 from engine.fastpath.layout import (
     CONTROL,
     EGRESS,
@@ -146,8 +146,8 @@ def c_says(statements: list[str], directory: Path) -> list[str]:
     return subprocess.run([built], capture_output=True, text=True, check=True).stdout.split()
 
 
-def test_the_committed_object_is_up_to_date(tmp_path: Path) -> None:
-    """`make bpf` from the sources as they are, elsewhere: not a byte differs from the object that is shipped."""
+def test_the_committed_objects_are_up_to_date(tmp_path: Path) -> None:
+    """`make bpf` from the sources as they are, elsewhere: not a byte differs from the objects that are shipped."""
     require_bpf()
     fastpath = OBJECT.parent.relative_to(ROOT)
     (tmp_path / fastpath).mkdir(parents=True)
@@ -158,8 +158,9 @@ def test_the_committed_object_is_up_to_date(tmp_path: Path) -> None:
         ["make", "--old-file=debian", "bpf"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert made.returncode == 0, made.stderr
-    same = (tmp_path / fastpath / OBJECT.name).read_bytes() == OBJECT.read_bytes()
-    assert same, f"{OBJECT.name} is not what its sources make: run `make bpf` and commit it"
+    for shipped in (OBJECT, answers.OBJECT):
+        same = (tmp_path / fastpath / shipped.name).read_bytes() == shipped.read_bytes()
+        assert same, f"{shipped.name} is not what its sources make: run `make bpf` and commit it"
 
 
 def test_records_are_laid_out_alike(tmp_path: Path) -> None:
