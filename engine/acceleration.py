@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import math
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -236,6 +235,8 @@ class Acceleration:
                     from engine.fastpath.answers import Answers
                     from engine.fastpath.errors import FastPathError
                 except ImportError:
+                    for _ in self.guises.give_sockets():
+                        await trio.lowlevel.checkpoint()
                     return
                 try:
                     with self.guises, Answers(self.guises.open(), self.guises.ports) as answers:
@@ -245,6 +246,8 @@ class Acceleration:
                         self._why_sockets = str(error)
                         self._events.add("notice", "snat-sockets", f"every snat flow needs a socket: {error}")
                     patience_s = TRIED_AGAIN_S
+            for _ in self.guises.give_sockets():
+                await trio.lowlevel.checkpoint()
             with trio.move_on_after(patience_s):
                 await self._sources_changed.wait()
 
@@ -260,10 +263,6 @@ class Acceleration:
                     await self._sources_changed.wait()
         finally:
             guises.allow((), ())
-            # At the engine's end all flows end.
-            if trio.current_effective_deadline() > -math.inf:
-                for _ in guises.give_sockets():
-                    await trio.lowlevel.checkpoint()
 
     def _sparing(self) -> list[Service]:
         """The services whose flows could go without sockets: with source addresses that the operator chose for them."""
@@ -289,9 +288,11 @@ class Acceleration:
 
     def _pins(self) -> Pins | None:
         """Where the fast path outlives this engine."""
+        if self._state_dir is None:
+            return None
         from engine.fastpath.pins import Pins, instance_name
 
-        return Pins(instance_name(self._state_dir)) if self._state_dir is not None else None
+        return Pins(instance_name(self._state_dir))
 
     def _protected(self) -> dict[Service, CookieKeys | None]:
         return {service: self._demanding.get(service.name) for service in self._services.values()}
@@ -307,6 +308,28 @@ class Acceleration:
         self._told = (mode, reason)
         severity = "warning" if reason and not why_not_wanted(self._config) else "notice"
         self._events.add(severity, "fast-path", f"fast path {mode}: {reason}" if reason else f"fast path {mode}")
+
+
+def left_on(state_dir: Path) -> list[str]:
+    """The devices on which the engine with a state directory left its fast path, or has it at this moment."""
+    try:
+        from engine.fastpath.errors import FastPathError
+        from engine.fastpath.pins import Pins, instance_name
+    except ImportError:
+        return []
+    try:
+        return Pins(instance_name(state_dir)).devices()
+    except FastPathError:
+        return []
+
+
+def take_out(state_dir: Path) -> bool:
+    """Take out of the kernel what the engine with a state directory left there; says whether there was anything."""
+    try:
+        from engine.fastpath.pins import Pins, instance_name
+    except ImportError:
+        return False
+    return Pins(instance_name(state_dir)).drop()
 
 
 def look_ahead(config: Config) -> Prospects | None:

@@ -15,6 +15,7 @@ from engine.config.schema import RealServer as RealServerConfig
 from engine.config.schema import Service as ServiceConfig
 from engine.events import EventLog
 from engine.health.state import ServerHealth
+from engine.last_resort import LastResort
 from engine.metrics.endpoint import Endpoint as MetricsEndpoint
 from engine.net import sockets
 from engine.net.forwarder import Forwarder
@@ -68,7 +69,8 @@ class Deployment:
         self._events = events
         self._in_force = in_force
         self.metrics = MetricsEndpoint()
-        self.probing = Probing(nursery, events, self._random, self.evacuate)
+        self._last_resort = LastResort(nursery, events, self.evacuate)
+        self.probing = Probing(nursery, events, self._random, self._last_resort.went_down)
         self._return_path = ReturnPath(pump, self.services, forwarder)
         self._sockets: dict[Endpoint, socket.socket] = {}
 
@@ -148,7 +150,11 @@ class Deployment:
         return await self._return_path.strangers()
 
     def expire(self, now_s: float) -> None:
-        """Forget the persistence records that are due, a bounded number, and sources that are no longer limited."""
+        """Forget the persistence records that are due, a bounded number, and sources that are no longer limited.
+
+        Sessions of a server that is down go when others can take its clients.
+        """
+        self._last_resort.look()
         for service in self.services.values():
             service.unannounced.expire(now_s)
             service.persistence.expire(service.config.persistence_timeout_s, now_s, RECORDS_AT_ONCE)

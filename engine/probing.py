@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from random import Random
 
@@ -20,7 +20,7 @@ from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
 from engine.sessions.steering import where_clients_go
 
-Evacuate = Callable[[Service, RealServer], Awaitable[int]]
+WentDown = Callable[[Service, RealServer], None]
 
 SLACK_S = 1.0
 """What a probe may take beyond its timeout before nobody waits for it any longer."""
@@ -55,13 +55,13 @@ class _Watch:
 
 
 class Probing:
-    """The monitors, one a real server; `evacuate` is called when one goes down."""
+    """The monitors, one a real server; `went_down` is called when one goes down."""
 
-    def __init__(self, nursery: trio.Nursery, events: EventLog, rng: Random, evacuate: Evacuate) -> None:
+    def __init__(self, nursery: trio.Nursery, events: EventLog, rng: Random, went_down: WentDown) -> None:
         self._nursery = nursery
         self._events = events
         self._random = rng
-        self._evacuate = evacuate
+        self._went_down = went_down
         self._watches: dict[RealServer, _Watch] = {}
 
     def start(self, service: Service, server: RealServer) -> None:
@@ -124,7 +124,7 @@ class Probing:
         about = partial(self._events.add, service=service.name, server=server.name)
         if transition.new == "down":
             about("error", "server-down", f"{name} is down: {transition.reason}; {where_clients_go(service, server)}")
-            self._nursery.start_soon(self._evacuate, service, server)
+            self._went_down(service, server)
         else:
             after = "" if transition.old == "unknown" else f" after {math.ceil(transition.after_s)}s"
             about("notice", "server-up", f"{name} is up{after}: {transition.reason}")

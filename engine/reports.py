@@ -150,7 +150,7 @@ def session_row(session: Session, now_s: float) -> SessionRow:
         id=session.number,
         service=session.service.name,
         server=session.server.name,
-        client=format_address(session.flows[-1].client) if session.flows else session.host,
+        client=format_address(place) if (place := session.whereabouts) else session.host,
         phase=session.phase,
         age_s=now_s - session.created_s,
         idle_s=now_s - session.last_activity_s(),

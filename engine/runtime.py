@@ -86,7 +86,7 @@ async def _serve(
     state_dir = Path(settings.state_dir) if settings.state_dir else default_state_dir()
     events = EventLog()
     max_open_sockets = _socket_limit(settings.max_open_sockets)
-    acceleration = Acceleration(events)
+    acceleration = Acceleration(events, state_dir)
     forwarder = Forwarder(
         settings.max_sessions, max_open_sockets, Starvation(events), SessionEvents(events), acceleration
     )
@@ -107,7 +107,7 @@ async def _serve(
                 await _start_control(control, settings, operations)
                 stack.enter_context(locked(state_dir))
                 await configuration.start()
-                await take_over(saving.path, forwarder, deployment.services, events)
+                await take_over(saving.path, forwarder, deployment.services, acceleration, events)
                 nursery.start_soon(pump.run)
                 nursery.start_soon(saving.run)
                 nursery.start_soon(forwarder.challenge.run, deployment.services)
@@ -133,6 +133,7 @@ async def _serve(
                 nursery.cancel_scope.cancel()
                 await trio.lowlevel.checkpoint()
                 saving.close()
+                acceleration.close()
                 await deployment.close()
     if failure is not None:
         raise failure

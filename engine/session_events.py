@@ -55,7 +55,7 @@ class SessionEvents:
 
 
 def _client(session: Session) -> str:
-    return format_address(session.flows[-1].client) if session.flows else session.host
+    return format_address(place) if (place := session.whereabouts) else session.host
 
 
 def _precise(span_s: float) -> str:

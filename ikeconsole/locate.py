@@ -6,7 +6,7 @@ import tomllib
 from argparse import Namespace
 from pathlib import Path
 
-from engine.paths import SYSTEM_CONTROL_SOCKET, default_control_socket, find_config
+from engine.paths import SYSTEM_CONTROL_SOCKET, default_control_socket, default_state_dir, find_config
 from ikeconsole.exits import Exit, Failure
 
 
@@ -19,10 +19,15 @@ def control_socket(options: Namespace) -> Path:
     """The socket of --socket, else the configuration's, else the default; raises `Failure` for a bad -c."""
     if options.socket:
         return Path(options.socket)
-    return _configured_socket(options) or _default_socket()
+    return _configured(options, "control_socket") or _default_socket()
 
 
-def _configured_socket(options: Namespace) -> Path | None:
+def state_dir(options: Namespace) -> Path:
+    """The configuration's state directory, else the default; raises `Failure` for a bad -c."""
+    return _configured(options, "state_dir") or default_state_dir()
+
+
+def _configured(options: Namespace, key: str) -> Path | None:
     """What the file says, even where the rest of it would not validate: the engine may run an older state of it."""
     path = config_path(options)
     try:
@@ -34,8 +39,9 @@ def _configured_socket(options: Namespace) -> Path | None:
     except (ValueError, RecursionError):
         return None
     match tables:
-        case {"engine": {"control_socket": str(named)}} if named:
-            return Path(named)
+        case {"engine": {**settings}}:
+            named = settings.get(key)
+            return Path(named) if isinstance(named, str) and named else None
         case _:
             return None
 

@@ -32,6 +32,7 @@ class _CommandModule(Protocol):
 COMMANDS = (
     Command("attach", "console", "the console of an engine that runs; without any command: of one started at need"),
     Command("engine", "run_engine", "run the engine in the foreground, without a console"),
+    Command("down", "down", "remove what an engine left in the kernel for tunnels to go on without it"),
     Command("demo", "run_engine", "a service, simulated real servers and roaming clients on loopback, as any user"),
     Command("check", "check", "validate the configuration, bind nothing"),
     Command("doctor", "doctor", "what this machine and the real servers can do, and what mends the rest"),

@@ -38,7 +38,7 @@ class SessionRow(Record, frozen=True):
     service: str
     server: str
     client: str
-    """The client of its newest flow, address:port."""
+    """Where its client was last shown to be, address:port."""
     phase: str
     age_s: float
     idle_s: float

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Final
 from engine.config.schema import FastPath
 from engine.fastpath.bpf import BpfError, Link, Program, XdpMode, attached_program
 from engine.fastpath.interfaces import Interface, can_receive_redirects, hides_tags
+from engine.fastpath.links import device_name
 from engine.fastpath.pins import Pins
 
 _MODES: Final[Mapping[FastPath, tuple[XdpMode, ...]]] = {
@@ -77,7 +77,7 @@ class Attachments:
             slower = link.mode is not tried[0]
             reason = "which is slower: an earlier engine found native mode refused" if slower else ""
             self._held[link.ifindex] = _Held(
-                link, tried, reason and f"{_name(link)} runs in {link.mode} mode, {reason}"
+                link, tried, reason and f"{device_name(link.ifindex)} runs in {link.mode} mode, {reason}"
             )
             self._found = True
         return self._found
@@ -213,13 +213,6 @@ def _why_not_generic(interface: Interface) -> str:
         case _:
             remedy = ""
     return f"{interface.name} hides VLAN tags from generic mode, so its packets take the slow path{remedy}"
-
-
-def _name(link: Link) -> str:
-    try:
-        return socket.if_indextoname(link.ifindex)
-    except OSError:
-        return f"the device with index {link.ifindex}"
 
 
 def _is_attached(link: Link) -> bool:

@@ -62,7 +62,7 @@ class Link:
         """Put another program in the place of the one on the device, between two packets; raises BpfError."""
         answer = library().bpf_link_update(self.fd, program_fd, None)
         if answer < 0:
-            raise refusal(f"cannot exchange the XDP program on {_device(self.ifindex)}", answer)
+            raise refusal(f"cannot exchange the XDP program on {device_name(self.ifindex)}", answer)
 
     def detach(self) -> None:
         """Take the program off the device, also where the link is pinned."""
@@ -90,7 +90,7 @@ def attach(program_fd: int, ifindex: int, mode: XdpMode) -> Link:
     options = libbpf.LinkOptions(sz=sizeof(libbpf.LinkOptions), flags=_MODE_FLAGS[mode])
     fd = library().bpf_link_create(program_fd, ifindex, libbpf.BPF_XDP, byref(options))
     if fd < 0:
-        what = f"cannot put the XDP program on {_device(ifindex)} ({mode})"
+        what = f"cannot put the XDP program on {device_name(ifindex)} ({mode})"
         raise refusal(what, fd if _is_there(ifindex) else -errno.ENODEV, remedies=_ATTACHING)
     return Link(fd, ifindex, mode)
 
@@ -111,7 +111,7 @@ def attached_program(ifindex: int) -> Attached | None:
     options = libbpf.XdpQueryOptions(sz=sizeof(libbpf.XdpQueryOptions))
     answer = library().bpf_xdp_query(ifindex, 0, byref(options))
     if answer < 0:
-        raise refusal(f"cannot ask for the XDP program of {_device(ifindex)}", answer)
+        raise refusal(f"cannot ask for the XDP program of {device_name(ifindex)}", answer)
     program_id = options.prog_id or options.drv_prog_id or options.skb_prog_id or options.hw_prog_id
     if not program_id:
         return None
@@ -128,7 +128,8 @@ def _program_name(program_id: int) -> str | None:
         os.close(fd)
 
 
-def _device(ifindex: int) -> str:
+def device_name(ifindex: int) -> str:
+    """What a device is called, also one that is gone."""
     try:
         return socket.if_indextoname(ifindex)
     except OSError:

@@ -57,12 +57,14 @@ async def update(endpoints: Iterable[Endpoint], catch_alls: Mapping[AddressFamil
     await _run("nft", "-f", "-", stdin=ruleset(endpoints, catch_alls))
 
 
-async def remove() -> None:
-    """Take rules, routes and table away, as far as they are there."""
+async def remove() -> bool:
+    """Take rules, routes and table away, as far as they are there; says whether any were."""
+    was_there = bool(await _try("nft", "list", "table", "inet", NFT_TABLE))
     for family in _FLAGS:
-        await _remove_rules(family)
+        was_there |= await _remove_rules(family)
         await _try("ip", *_route(family, "del"))
     await _try("nft", "delete", "table", "inet", NFT_TABLE)
+    return was_there
 
 
 async def strangers(family: AddressFamily) -> list[tuple[str, str]]:
@@ -124,11 +126,12 @@ table inet {NFT_TABLE} {{
 """
 
 
-async def _remove_rules(family: AddressFamily) -> None:
-    listed = await _try("ip", "-json", _FLAGS[family], "rule", "show")
-    for rule in json.loads(listed or "[]"):
-        if rule.get("fwmark") == MARK and rule.get("table") == ROUTE_TABLE:
-            await _try("ip", _FLAGS[family], "rule", "del", "fwmark", MARK, "lookup", ROUTE_TABLE)
+async def _remove_rules(family: AddressFamily) -> bool:
+    listed = json.loads(await _try("ip", "-json", _FLAGS[family], "rule", "show") or "[]")
+    own = [rule for rule in listed if rule.get("fwmark") == MARK and rule.get("table") == ROUTE_TABLE]
+    for _ in own:
+        await _try("ip", _FLAGS[family], "rule", "del", "fwmark", MARK, "lookup", ROUTE_TABLE)
+    return bool(own)
 
 
 def _route(family: AddressFamily, action: str) -> tuple[str, ...]:

@@ -63,12 +63,19 @@ class Upstreams:
             flow.source, raw_source = flow.client, flow.peer
         else:
             raw_source = self._spare_source(flow, server, source) if self._spare_ports else None
-        if raw_source is None or (impersonator := self._impersonator(sockets.family_of(remote[0]))) is None:
+        if raw_source is None or not self._disguise(flow, raw_source):
             self._open_socket(flow, source)
-            return
-        flow.upstream = guise = Guise(flow, server, raw_source, impersonator)
-        flow.send = guise.send
-        self.disguised[guise.key] = flow
+
+    def resume(self, flow: Flow, spare_ports: range) -> bool:
+        """Let an snat flow send from where it did under an earlier engine, which gave `spare_ports` to guises.
+
+        Guises hear nothing until they are answered or given sockets. False: it has another port now. Raises OSError.
+        """
+        source = flow.source
+        assert source is not None
+        if source[1] not in spare_ports or not self._disguise(flow, to_raw(source)):
+            self._open_socket(flow, source[0])
+        return flow.source == source
 
     def spare(self, hosts: Iterable[str], endpoints: Iterable[tuple[str, int]], ports: range) -> None:
         """Let snat flows from these addresses to these real servers go without sockets, with ports that no socket gets.
@@ -159,6 +166,18 @@ class Upstreams:
                 flow.source = (host, port)
                 return raw_source
         return None
+
+    def _disguise(self, flow: Flow, raw_source: bytes) -> bool:
+        """Give a flow a guise; False: this process may not."""
+        remote = flow.server.endpoint(flow.port)
+        impersonator = self._impersonator(sockets.family_of(remote[0]))
+        server = _raw_endpoint(remote)
+        if impersonator is None:
+            return False
+        flow.upstream = guise = Guise(flow, server, raw_source, impersonator)
+        flow.send = guise.send
+        self.disguised[guise.key] = flow
+        return True
 
     def _open_socket(self, flow: Flow, source: str) -> None:
         self._make_room()

@@ -133,11 +133,10 @@ def _bounds(keys: list[Any]) -> list[Any]:
 
 
 def _shown_client(session: Session) -> str:
-    """The address that a list shows: that of the newest flow."""
-    if session.flows:
-        host = session.flows[-1].client[0]
-        if host != session.host:
-            return address_key(host)
+    """The address that a list shows."""
+    place = session.whereabouts
+    if place is not None and place[0] != session.host:
+        return address_key(place[0])
     return session.host_key or host_key(session)
 
 

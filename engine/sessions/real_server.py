@@ -31,6 +31,7 @@ class RealServer:
         "handshakes",
         "health",
         "history",
+        "last_resort",
         "new_sessions",
         "packets_in",
         "packets_out",
@@ -47,6 +48,8 @@ class RealServer:
         self.ports = ports
         self.health = health
         self.history = ProbeHistory()
+        self.last_resort = False
+        """Down, but no other server takes its sessions."""
         self.agent_load: int | None = None
         self.established = 0
         self.fast_flows = 0
@@ -83,4 +86,4 @@ class RealServer:
     @property
     def keeps_sessions(self) -> bool:
         """Whether sessions that it has may stay."""
-        return keeps_sessions(self.config.state, self.health.health)
+        return keeps_sessions(self.config.state, "unknown" if self.last_resort else self.health.health)

@@ -176,6 +176,13 @@ class Session:
         """Whether nothing has shown that the IKE SA lives on."""
         return self.last_activity_s() <= self.deleted_s + DELETION_GRACE_S
 
+    @property
+    def whereabouts(self) -> SocketAddress | None:
+        """Where its client was last shown to be by its real server; before that, where it wrote from last."""
+        if self.place is not None:
+            return self.place
+        return self.flows[-1].client if self.flows else None
+
     def last_activity_s(self) -> float:
         """When anything of it was last seen, on any flow it owns."""
         # Sorting and filtering ask this of every session there is: calling `max` would take twice the time.

@@ -167,14 +167,16 @@ def _rekeyed(flow: Flow) -> Session:
 def _authenticates(flow: Flow, session: Session, header: IkeHeader) -> bool:
     """Whether a client's message belongs to an IKE_AUTH under way, or to one that only seemed to be at its end.
 
-    Repeated messages do not count, or they would put an established session in the place of a half-open one.
+    Repeated messages do not count, nor any once the real server has sent ESP: forged ones would put an established
+    session in the place of a half-open one, which gives way to others.
     """
     if header.exchange not in _SETTING_UP or header.response:
         return False
     if session.half_open or not session.messages:
         return session.half_open
     last = session.messages[-1]
-    return flow.proven and last.exchange == _AUTH and header.message_id == last.message_id + 1
+    answered = last.exchange == _AUTH and not last.inward
+    return flow.proven and not session.esp_out and answered and header.message_id == last.message_id + 1
 
 
 def recognise(table: SessionTable, flow: Flow, session: Session) -> None:

@@ -22,7 +22,8 @@ sys.path.append(str(Path(__file__).parents[1] / "engine" / "wire"))
 from wire_pcap import CAPTURES, datagrams
 
 MALFORMED = 1_000_000
-WARM_UP = 200_000
+WARM_UP = 400_000
+"""By then the tables are as full as they get: sessions, flows, and what is kept of each source."""
 BATCH = 1_000
 STRANGERS_PORTS = 16
 CLIENTS = [f"127.9.0.{number}" for number in range(1, 9)]
@@ -56,7 +57,7 @@ class Account:
     def __init__(self, control: ControlClient) -> None:
         self.sent = 0
         self.processed = 0
-        """What the engine has forwarded to servers, answered by itself with a demand for a cookie, or dropped by reason."""
+        """What the engine has forwarded to servers, demanded a cookie for, or dropped by reason."""
         self.overflowed = 0
         """What the kernel dropped before the engine saw it."""
         self.drops: dict[str, int] = {}

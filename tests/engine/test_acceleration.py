@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -205,6 +205,9 @@ class GuisesDouble:
     def open(self) -> dict[Any, Any]:
         self.opened += 1
         return {}
+
+    def give_sockets(self) -> Iterator[int]:
+        return iter(())
 
 
 @pytest.mark.trio

@@ -75,13 +75,13 @@ class Balancer:
         self.log = directory / "engine.log"
         self._config_path = directory / "config.toml"
         self._socket = directory / "control.sock"
-        self._state_dir = directory / "state"
+        self.state_dir = directory / "state"
         self._process: subprocess.Popen[bytes] | None = None
-        self._state_dir.mkdir(parents=True)
+        self.state_dir.mkdir(parents=True)
 
     def write(self, config: Table) -> None:
         """Put a configuration on disk."""
-        engine = {"control_socket": str(self._socket), "state_dir": str(self._state_dir)}
+        engine = {"control_socket": str(self._socket), "state_dir": str(self.state_dir)}
         self._config_path.write_text(tomli_w.dumps({**config, "engine": engine | config.get("engine", {})}))
 
     def start(self, *under: str) -> None:
@@ -131,6 +131,11 @@ class Balancer:
     def command(self, *argv: str, check: bool = True) -> str:
         """A command line's standard output; raises CommandFailed unless told not to check."""
         return run([*PROGRAM, *argv, "--socket", str(self._socket)], cwd=TREE, check=check)
+
+    def forget_state(self) -> None:
+        """Have the next engine know nothing of those before."""
+        for file in self.state_dir.glob("sessions.*"):
+            file.unlink()
 
     def forget_clients(self) -> None:
         """Clear all sessions and persistence, if there are any."""

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from netaddr import IPAddress
 
-from engine.config.addresses import MAX_POOL_SIZE, expand_pool, parse_address, parse_endpoint, spell_endpoint, why_unusable
+from engine.config.addresses import (
+    MAX_POOL_SIZE,
+    expand_pool,
+    parse_address,
+    parse_endpoint,
+    spell_endpoint,
+    why_unusable,
+)
 
 
 def test_a_pool_lists_single_addresses_ranges_and_whole_blocks_in_order() -> None:

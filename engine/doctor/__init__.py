@@ -1,0 +1,1 @@
+"""What this machine and the real servers can do for a configuration, found out and said."""

@@ -1,0 +1,1 @@
+"""Counters and states for Prometheus, read when it asks."""
