@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
@@ -20,6 +20,10 @@ NO_REPLIES = "no-replies"
 """Counted when a client that asked more than once has given up; the alarm does not wait for that."""
 CAME_BACK_S = 60.0
 """A client that is back so soon after its flow was forgotten had not gone: it is only silent for longer."""
+
+EXPELLED_S = 300.0
+"""A client whose session the engine ended needs no longer to notice that its tunnel is dead."""
+EXPELLED_KEPT = 50_000
 
 _INIT, _AUTH = Exchange.IKE_SA_INIT, Exchange.IKE_AUTH
 
@@ -100,6 +104,20 @@ class Violations:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.latest: dict[str, Violation] = {}
+        self._expelled: OrderedDict[str, float] = OrderedDict()
+
+    def expel(self, host: str, now_s: float) -> None:
+        """The engine ends a session of a client, whose ESP goes on until it notices: that violates nothing."""
+        self._expelled[host] = now_s
+        self._expelled.move_to_end(host)
+        if len(self._expelled) > EXPELLED_KEPT:
+            self._expelled.popitem(last=False)
+
+    def was_expelled(self, host: str, now_s: float) -> bool:
+        """Whether the engine ended a session of a client not long ago."""
+        while self._expelled and next(iter(self._expelled.values())) < now_s - EXPELLED_S:
+            self._expelled.popitem(last=False)
+        return host in self._expelled
 
     def note(self, violation: Violation) -> None:
         """One more."""
@@ -111,7 +129,8 @@ def session_begins(session: Session, port: Port, header: IkeHeader | None) -> No
     """Look at a session that was begun for a client's datagram; `header` is None for ESP. Call before it has SPIs."""
     service = session.service
     if header is None:
-        service.violations.note(EspFirst(session.host, session.server.name))
+        if not service.violations.was_expelled(session.host, session.created_s):
+            service.violations.note(EspFirst(session.host, session.server.name))
     elif (known := service.named_by(header, session.host)) and known.server is not session.server:
         _note_split(known, session.server.name, session.host, port, header.spi_i)
 

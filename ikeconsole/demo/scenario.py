@@ -86,7 +86,7 @@ def draw_habits(rng: Random) -> Habits:
     """Make up how a client behaves: most are Windows, some send big certificates, a few roam."""
     return Habits(
         vendor_ids=rng.choice([_WINDOWS, _WINDOWS, _STRONGSWAN, ()]),
-        auth_bytes=rng.choice([350, 900, 2400]),
+        auth_bytes=rng.choice([350, 900, 1400]),
         packets_per_s=rng.choice(_PACKETS_PER_S),
         keepalive_s=rng.uniform(3, 6),
         liveness_check_s=rng.uniform(3, 6),

@@ -9,6 +9,7 @@ from engine.config.schema import PersistenceKind, Timeouts
 from engine.sessions.flow import Port
 from engine.sessions.invariants import (
     CAME_BACK_S,
+    EXPELLED_S,
     LARGEST_WHOLE_V4_BYTES,
     LARGEST_WHOLE_V6_BYTES,
     EspFirst,
@@ -99,6 +100,16 @@ def test_esp_of_an_unknown_tunnel_is_counted_once_for_its_flow() -> None:
         world.client_sends(at(HOST, 4500), NAT_T, esp())
     assert seen(world) == {"esp-before-ike": 1}
     assert latest(world) == EspFirst(HOST, "a")
+
+
+def test_esp_of_a_client_whose_session_the_engine_ended_is_no_violation_for_a_while() -> None:
+    """Its server went down, or the operator moved it: it sends on until it notices."""
+    world = World()
+    violations = world.service.violations
+    violations.expel(HOST, world.now_s)
+    world.client_sends(at(HOST, 4500), NAT_T, esp())
+    assert seen(world) == {}
+    assert not violations.was_expelled(HOST, world.now_s + EXPELLED_S + 1)
 
 
 @pytest.mark.parametrize(("host", "largest"), [(HOST, LARGEST_WHOLE_V4_BYTES), ("2001:db8::7", LARGEST_WHOLE_V6_BYTES)])
