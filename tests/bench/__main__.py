@@ -2,6 +2,7 @@
 
 python -m tests.bench [engine|fastpath|console|all] [--quick] [--peers ours nginx nginx-tuned direct]
                       [--only MEASURE ...] [--json FILE] [--write-docs] [--python FILE] [--profile FILE]
+python -m tests.bench churn [--minutes M] [--clients N] [--write-docs]
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import console, console_report, console_settings
+from . import churn_report, console, console_report, console_settings
+from .churn import run_churn
+from .churn_settings import ChurnSettings
 from .console_settings import ConsoleSettings
 from .fastpath import measures as fastpath
 from .fastpath import report as fastpath_report
@@ -25,7 +28,7 @@ from .fastpath.settings import FastPathSettings
 from .measures import QUICK, Measure, Peer, Settings, plan
 from .peers import direct, nginx, ours
 from .processes import FILE_LIMIT
-from .report import Run, Sample, table, to_json, write_docs
+from .report import Run, Sample, table, to_json, write_docs, write_page
 from .testbed import testbed
 
 
@@ -37,6 +40,8 @@ def main() -> int:
         return 2
     # Default disposition of SIGTERM would leave the namespaces behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if arguments.part == "churn":
+        return _run_churn(arguments)
     runs = {}
     if arguments.part in ("engine", "all"):
         runs["engine"] = run = _run_engine(arguments)
@@ -88,6 +93,18 @@ def _run_fastpath(arguments: argparse.Namespace) -> Run:
         run.samples.append(sample)
         _report(sample)
     return run
+
+
+def _run_churn(arguments: argparse.Namespace) -> int:
+    settings = ChurnSettings(minutes=arguments.minutes, clients=arguments.clients)
+    conditions = _conditions([ours])
+    for churn in run_churn(settings):
+        print(churn_report.line(churn), file=sys.stderr, flush=True)
+    results = churn_report.results(churn)
+    print(results)
+    if arguments.write_docs:
+        write_page("churn", Run(conditions, settings, []), results, churn_report.PAGE)
+    return 1 if churn_report.faults(churn) else 0
 
 
 def _run_all(rounds: int, measures: list[Measure], peers: list[Peer]) -> list[Sample]:
@@ -143,7 +160,11 @@ def _parse_arguments() -> argparse.Namespace:
     names = [peer.NAME for peer in (ours, nginx.AS_PACKAGED, nginx.TUNED, direct)]
     measures = [*dict.fromkeys(measure.name for measure in plan(Settings())), *fastpath.MEASURES, *console.MEASURES]
     parser.add_argument(
-        "part", nargs="?", choices=("engine", "fastpath", "console", "all"), default="all", help="what to measure"
+        "part",
+        nargs="?",
+        choices=("engine", "fastpath", "console", "all", "churn"),
+        default="all",
+        help="what to measure",
     )
     parser.add_argument("--peers", nargs="+", choices=names, default=names, help="which peers")
     parser.add_argument("--only", nargs="+", choices=measures, default=measures, help="which measures")
@@ -153,6 +174,8 @@ def _parse_arguments() -> argparse.Namespace:
         "--python", metavar="FILE", default=sys.executable, help="what runs our engine, of this version (engine)"
     )
     parser.add_argument("--profile", type=Path, help="run ours under cProfile and write its last profile here")
+    parser.add_argument("--minutes", type=float, default=ChurnSettings().minutes, help="how long clients churn")
+    parser.add_argument("--clients", type=int, default=ChurnSettings().clients, help="how many clients churn")
     return parser.parse_args()
 
 

@@ -8,6 +8,7 @@ from statistics import median
 
 import msgspec
 
+from .churn_settings import ChurnSettings
 from .console_settings import ConsoleSettings
 from .fastpath.settings import FastPathSettings
 from .measures import Settings, Values
@@ -30,7 +31,7 @@ class Run(msgspec.Struct, frozen=True):
     """A whole run, as the documents of numbers in docs/ have it."""
 
     conditions: dict[str, str]
-    settings: Settings | ConsoleSettings | FastPathSettings
+    settings: Settings | ConsoleSettings | FastPathSettings | ChurnSettings
     samples: list[Sample]
 
 
@@ -100,10 +101,9 @@ def write_docs(part: str, run: Run, results: str) -> None:
     numbers.write_bytes(to_json(parts | {part: msgspec.Raw(msgspec.json.encode(run))}))
 
 
-def write_page(part: str, run: Run, results: str) -> None:
-    """Replace the results of a part in docs/benchmarks.md."""
+def write_page(part: str, run: Run, results: str, page: Path = DOCS / "benchmarks.md") -> None:
+    """Replace the results of a part in a page of docs/."""
     begin, end = f"<!-- {part} results: written by the bench -->", f"<!-- end of {part} results -->"
-    page = DOCS / "benchmarks.md"
     before, _, rest = page.read_text().partition(begin)
     after = rest.partition(end)[2]
     conditions = "\n".join(f"* {name}: {value}" for name, value in run.conditions.items())

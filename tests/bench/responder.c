@@ -1,17 +1,21 @@
-/* The real servers of the bench: answers IKE_SA_INIT and IKE_AUTH, echoes ESP, on every local address.
+/* The real servers of the bench: answers IKE requests, echoes ESP, on every local address.
  *
- * An answer is the request with the responder's header fields set. The responder SPI names the server that
- * made it, and IKE_AUTH at another server gets no answer, as from a VPN server that does not know the IKE SA:
- * a balancer that breaks port following establishes no tunnels here. */
+ * An answer is the request with the responder's header fields set, and INFORMATIONAL without most of its contents: a
+ * deletion is answered by less than was asked. The responder SPI names the server that made it, and a later message at
+ * another server gets no answer, as from a VPN server that does not know the IKE SA: a balancer that breaks port
+ * following establishes no tunnels here. */
 #include "datagrams.h"
 
-static int is_answered(struct batch *b, int i, size_t ike_offset)
+enum { EMPTY_INFORMATIONAL = 80 };
+
+/* The length of the answer that datagram i becomes; 0: none. */
+static size_t make_answer(struct batch *b, int i, size_t ike_offset)
 {
     size_t size = b->message[i].msg_len;
     unsigned char *data = b->data[i];
     static const unsigned char marker[NON_ESP_MARKER];
     if (ike_offset && size >= sizeof(struct esp_probe) && memcmp(data, marker, sizeof marker))
-        return 1;
+        return size;
     if (size < ike_offset + sizeof(struct ike_header))
         return 0;
     struct ike_header *ike = (struct ike_header *)(data + ike_offset);
@@ -20,9 +24,17 @@ static int is_answered(struct batch *b, int i, size_t ike_offset)
     if (ike->exchange == IKE_SA_INIT) {
         ike->spi_r = ike->spi_i;
         *(uint8_t *)&ike->spi_r = server;
-        return 1;
+        return size;
     }
-    return *(uint8_t *)&ike->spi_r == server;
+    if (*(uint8_t *)&ike->spi_r != server)
+        return 0;
+    if (ike->exchange == INFORMATIONAL && size > ike_offset + EMPTY_INFORMATIONAL) {
+        ike->length = htonl(EMPTY_INFORMATIONAL);
+        data[ike_offset + sizeof *ike + 2] = 0;
+        data[ike_offset + sizeof *ike + 3] = EMPTY_INFORMATIONAL - sizeof *ike;
+        return ike_offset + EMPTY_INFORMATIONAL;
+    }
+    return size;
 }
 
 static void answer(int fd, struct batch *b, size_t ike_offset)
@@ -30,9 +42,10 @@ static void answer(int fd, struct batch *b, size_t ike_offset)
     int answers = 0;
     receive(fd, b);
     for (int i = 0; i < b->count; i++) {
-        if (!is_answered(b, i, ike_offset))
+        size_t size = make_answer(b, i, ike_offset);
+        if (!size)
             continue;
-        b->io[i].iov_len = b->message[i].msg_len;
+        b->io[i].iov_len = size;
         packet_info(b, i)->ipi_ifindex = 0; /* the route decides the interface */
         b->message[answers++] = b->message[i];
     }

@@ -20,6 +20,7 @@ from engine.control.records import Event, SessionDetail, SessionQuery, SessionRo
 from engine.control.status import ServerStatus, ServiceStatus
 from engine.operations import Operations
 from engine.runtime import serve_forever
+from engine.survival.saving import JOURNAL
 
 Tables = dict[str, Any]
 
@@ -171,6 +172,9 @@ async def running(path: Path) -> AsyncIterator[RunningEngine]:
     async with trio.open_nursery() as nursery:
         loaded = load(path)
         operations: Operations = await nursery.start(partial(serve_forever, loaded, signals=False))
+        # Tests count files: the engine's first one is to be there.
+        state_dir = Path(loaded.config.engine.state_dir)
+        await until(lambda: not state_dir.is_dir() or (state_dir / JOURNAL).exists())
         yield RunningEngine(operations, path)
         nursery.cancel_scope.cancel()
 

@@ -42,6 +42,7 @@ class KernelDouble:
     def __init__(self, config: Config, servers: object, pins: object) -> None:
         self.is_open = False
         self.replaces = False
+        self.why_unpinned = ""
         self.attachments = ()
         self.flow_count = self.forwarded = 0
         self.passed_up: dict[Any, int] = {}

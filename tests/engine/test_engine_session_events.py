@@ -97,7 +97,7 @@ def test_a_session_that_falls_silent_says_so(world: World) -> None:
     world.connect(HOST, 1)
     world.later(400)
     world.later(4000)
-    assert told(world)[-1][1].startswith(f"{HOST} on a ended after 0 s: nothing was heard of it any more; ")
+    assert told(world)[-1][1].startswith(f"{HOST}:4500 on a ended after 0 s: nothing was heard of it any more; ")
 
 
 def test_an_ending_that_somebody_ordered_has_their_reason(world: World) -> None:

@@ -128,6 +128,17 @@ class Balancer:
         if self.running:
             self.stop()
 
+    def has_ended(self) -> bool:
+        """Whether the engine that was started has ended by itself, or by somebody else's hand."""
+        if self._process is not None and self._process.poll() is not None:
+            self._process = None
+        return self._process is None
+
+    def down(self, *argv: str, under: Sequence[str] = ()) -> str:
+        """What `ikeconsole down` says; raises CommandFailed."""
+        command = [*under, *PROGRAM, "down", *argv, "-c", str(self._config_path)]
+        return self.node.namespace.run(*command)
+
     def command(self, *argv: str, check: bool = True) -> str:
         """A command line's standard output; raises CommandFailed unless told not to check."""
         return run([*PROGRAM, *argv, "--socket", str(self._socket)], cwd=TREE, check=check)

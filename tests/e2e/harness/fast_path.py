@@ -11,7 +11,7 @@ from engine.control.calls import ListSessions
 from engine.control.records import SessionQuery, SessionRow
 from engine.control.status import EngineStatus, Traffic
 from harness import witness
-from harness.balancer import configuration
+from harness.balancer import Table, configuration
 from harness.lab import Lab
 from harness.peers import Client
 from harness.transfer import transferring
@@ -24,10 +24,12 @@ _MAX_SESSIONS = 50
 """Few, because the kernel's tables are read as a whole."""
 
 
-def configure(lab: Lab, source: str, setting: str = "auto", **service_keys: Any) -> None:
-    """Put a configuration with this `fast_path` on disk."""
+def configure(lab: Lab, source: str, setting: str = "auto", **service_keys: Any) -> Table:
+    """Put a configuration with this `fast_path` on disk; returns it."""
     engine = {"fast_path": setting, "max_sessions": _MAX_SESSIONS}
-    lab.balancer.write(configuration(lab.topology, source, **service_keys) | {"engine": engine})
+    config = configuration(lab.topology, source, **service_keys) | {"engine": engine}
+    lab.balancer.write(config)
+    return config
 
 
 def start(

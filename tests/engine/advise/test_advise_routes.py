@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+import trio
+
+from engine.advise import routes
 from engine.advise.routes import Route, routes_to
 
 
@@ -23,3 +27,16 @@ async def test_the_way_from_an_address_of_one_s_own_is_asked_for_with_it() -> No
 async def test_without_the_tool_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     assert await routes_to(["127.0.0.1"]) == {}
+
+
+@pytest.mark.trio
+async def test_a_tool_that_never_answers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is ended too."""
+    stuck, noted = tmp_path / "ip", tmp_path / "pid"
+    stuck.write_text(f"#!/bin/sh\necho $$ >{noted}\nexec sleep 60\n")
+    stuck.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(routes, "PATIENCE_S", 0.5)
+    with trio.fail_after(10):
+        assert await routes_to(["127.0.0.1"]) == {}
+    assert not Path(f"/proc/{noted.read_text().strip()}").exists()

@@ -150,6 +150,19 @@ def test_without_the_kernels_part_flows_go_on_with_sockets(world: World, monkeyp
     assert len(gate.forwarder.upstreams) == 3
 
 
+def test_a_flow_has_its_port_again_when_the_kernel_does_its_part_no_more(world: World) -> None:
+    """Its socket was closed to make room: with another port, its server would take it for a client that has moved."""
+    gate = world.gate
+    client, (server,) = gate.client(), gate.servers
+    client.send(NAT_T, auth(1))
+    ((_, source),) = server.nat_t.received()
+    world.guises.allow((), ())
+    assert sum(world.guises.give_sockets()) == 1
+    gate.forwarder.upstreams.close(world.flow(NAT_T))
+    client.send(NAT_T, informational(1))
+    assert server.nat_t.received() == [(informational(1), source)]
+
+
 def test_a_flow_has_its_port_again_unless_another_has_it(world: World) -> None:
     """After it went to sleep without one; else it gets another, and neither gets the other's answers."""
     gate = world.gate

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from sessions.session_world import KEEPALIVE, NAT_T, World, at, auth, auth_answer, esp, informational, init, init_answer
 
-from engine.config.schema import Source
+from engine.config.schema import PersistenceKind, Source
 from engine.fastpath.entries import entries
 from engine.fastpath.layout import PROBES, TICK_S
 from engine.sessions.flow import Flow, Port
@@ -160,6 +160,50 @@ def test_spis_of_esp_that_the_kernel_forwards_lead_to_its_session() -> None:
     here.table.close(session)
     kernel.settle(here.now_s)
     assert not here.service.by_esp
+
+
+def test_esp_of_another_tunnel_on_a_flow_of_the_kernel_s_is_left_to_the_slow_path() -> None:
+    """A NAT that restarts may give a client the port that another one had, whose tunnel is on another server."""
+    kernel = KernelDouble()
+    here = world(kernel, persistence=PersistenceKind.IKE_SPI)
+    gone, stays = (here.connect("198.51.100.7", spi, ike_port=spi, nat_t_port=4499 + spi) for spi in (1, 2))
+    assert gone.server is not stays.server
+    ports = PORT, (4501).to_bytes(2, "big")
+    kernel.settle(here.now_s)
+    for spi, port in enumerate(ports, start=0xC000_0001):
+        kernel.forward(CLIENT + SERVICE + port + PORT, 100, spi=spi)
+    assert sum(kernel.reconciler.credit_all(lambda: here.now_s)) == 2
+    here.now_s += 60
+    kernel.forward(CLIENT + SERVICE + PORT + PORT, 100, spi=0xC000_0002)
+    assert sum(kernel.reconciler.credit_all(lambda: here.now_s)) == 2
+    assert len(kernel.reconciler) == 1
+    assert here.client_sends(at("198.51.100.7", 4500), NAT_T, esp(0xC000_0002)) == stays.server.name
+    assert all(flow.port is Port.IKE for flow in gone.flows)
+    kernel.reconciler.look_at_waiting()
+    kernel.settle(here.now_s)
+    assert kernel.reconciler.complete is False, "the server has not answered on the new way yet"
+
+
+def test_what_seemed_another_tunnel_s_is_the_kernel_s_again_once_the_server_talks() -> None:
+    """Two servers chose the same SPI: both tunnels are forwarded by the kernel in the end."""
+    kernel = KernelDouble()
+    here = world(kernel, persistence=PersistenceKind.IKE_SPI)
+    for spi in (1, 2):
+        here.connect("198.51.100.7", spi, ike_port=spi, nat_t_port=4499 + spi)
+    kernel.settle(here.now_s)
+    first, second = CLIENT + SERVICE + PORT + PORT, CLIENT + SERVICE + (4501).to_bytes(2, "big") + PORT
+    kernel.forward(first, 100, spi=0xC000_0001)
+    assert sum(kernel.reconciler.credit_all(lambda: here.now_s)) == 2
+    here.now_s += 10
+    kernel.forward(second, 100, spi=0xC000_0001)
+    assert sum(kernel.reconciler.credit_all(lambda: here.now_s)) == 2
+    assert len(kernel.reconciler) == 1
+    here.server_sends(at("198.51.100.7", 4501), NAT_T, esp(0xB000_0001))
+    kernel.reconciler.look_at_waiting()
+    kernel.settle(here.now_s)
+    kernel.forward(second, 100, spi=0xC000_0001)
+    assert sum(kernel.reconciler.credit_all(lambda: here.now_s)) == 2
+    assert len(kernel.reconciler) == 2
 
 
 def test_expiry_asks_the_kernel_itself_and_does_not_wait_for_the_next_sweep() -> None:

@@ -12,7 +12,7 @@ from net_gateway import Client, Gateway, Peer, VpnServer, gateway
 
 from engine.config.schema import PersistenceKind, Source
 from engine.net.batches import SLOTS
-from engine.net.listener import BATCHES_AT_ONCE
+from engine.net.listener import BATCHES_AT_ONCE, Listener
 from engine.sessions.flow import Port
 from engine.sessions.session import Phase, Session
 from engine.wire.encapsulation import NON_ESP_MARKER
@@ -388,14 +388,48 @@ def established(gate: Gateway, client: Client) -> Session:
     return gate.service.by_spi[1]
 
 
-def test_flow_that_gives_way_within_a_batch_leaves_no_socket() -> None:
-    """Of two clients that arrive together at a table with room for one, the later is served; the other is counted."""
+def test_flow_that_gives_way_within_a_batch_is_begun_anew_and_leaves_no_socket() -> None:
+    """Two clients arrive together at a table with room for one: both are heard, the later one has the room."""
     with gateway(servers=1) as gate:
         gate.forwarder.table.max_sessions = 1
         clients = [gate.client(), gate.client()]
         for spi, client in enumerate(clients, start=1):
             client.sockets[IKE].send(init(spi), gate.address[IKE])
         gate.settle()
-        assert [datagram for datagram, _ in gate.servers[0].ike.received()] == [init(2)]
-        assert gate.service.drops == {"flow-gave-way": 1}
+        assert [datagram for datagram, _ in gate.servers[0].ike.received()] == [init(1), init(2)]
+        assert not gate.service.drops
+        assert list(gate.service.by_spi) == [2]
         assert len(gate.forwarder.upstreams) == 1
+
+
+def test_what_came_on_a_guess_goes_where_the_next_of_its_batch_shows_it_belongs() -> None:
+    """A client that moved sends ESP with an SPI that nobody knows, then IKE: both reach its server, in order."""
+    with gateway(persistence=PersistenceKind.IKE_SPI) as gate:
+        guessed, home = connect(gate, gate.client(), 1), connect(gate, gate.client(), 2)
+        assert guessed is not home
+        mover = gate.client()
+        sent = [esp(0x77), informational(2)]
+        for datagram in sent:
+            mover.sockets[NAT_T].send(datagram, gate.address[NAT_T])
+        gate.settle()
+        assert [datagram for datagram, _ in home.nat_t.received()] == sent
+        assert not guessed.nat_t.received()
+        assert not gate.service.drops
+
+
+def test_listener_that_takes_anothers_place_goes_on_with_its_flows() -> None:
+    """As when one of a service's ports changes: until its sessions have ended, their clients send to the other port."""
+    with gateway(servers=1) as gate:
+        client, (server,) = gate.client(), gate.servers
+        connect(gate, client, 1)
+        client.send(NAT_T, esp())
+        ((_, source),) = server.nat_t.received()
+        gate.pump.forget(gate.listeners[NAT_T].fileno())
+        listener = Listener(gate.service, NAT_T, gate.forwarder, gate.listeners[NAT_T].socket)
+        gate.forwarder.listeners["vpn", NAT_T] = gate.listeners[NAT_T] = listener
+        gate.pump.watch(listener.fileno(), listener.drain)
+        client.send(NAT_T, esp())
+        assert server.nat_t.received() == [(esp(), source)]
+        gate.forwarder.table.close(gate.service.by_spi[1])
+        assert not gate.service.flows[NAT_T]
+        assert not listener.flows

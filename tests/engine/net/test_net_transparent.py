@@ -181,6 +181,65 @@ note("closed")
     assert found["none"] == found["closed"] == nothing
 
 
+TAKEN_AWAY = {
+    "flushed ruleset": ("nft flush ruleset", ["TABLE"]),
+    "flushed chain": ("nft flush chain inet ikeconsole return_path", ["TABLE"]),
+    "flushed servers": ("nft flush set inet ikeconsole real_servers_v6", ["TABLE"]),
+    "no rules": ("ip rule flush; ip rule add lookup main pref 32766", ["RULE"]),
+    "no IPv6 rule": ("ip -6 rule del fwmark 0x1ce", ["RULE"]),
+    "no routes": ("ip route flush table 466; ip -6 route flush table 466", ["ROUTE"]),
+    "lo down and up": ("ip link set lo down; ip link set lo up", ["ROUTE"]),
+    "everything": ("nft flush ruleset; ip rule del fwmark 0x1ce; ip route flush table 466", ["RULE", "ROUTE", "TABLE"]),
+}
+
+
+@needs_root
+@needs_nft
+@pytest.mark.parametrize("what", TAKEN_AWAY)
+def test_what_somebody_takes_away_is_told_by_the_kernel_and_put_back(what: str) -> None:
+    """As soon as the engine hears of it, all is as it was; nothing is done while all is well."""
+    command, parts = TAKEN_AWAY[what]
+    found = in_namespace(
+        RETURN_PATH
+        + f"""
+from engine.net.kernel_news import KernelNews
+def shown():
+    said = seen()
+    said["nft"] = sorted(line.strip() for line in said["nft"].split(chr(10)))
+    return said
+await path.follow([("10.0.0.11", 500), ("fd00::11", 500)])
+before = shown()
+with KernelNews() as news:
+    out["untouched"] = [part.name for part in await path.restore()]
+    subprocess.run("nft add table inet other; ip rule add fwmark 0x1 lookup 100", shell=True, check=True)
+    with trio.move_on_after(0.2) as patience:
+        await news.touched()
+    out["others heard"] = not patience.cancelled_caught
+    subprocess.run({command!r}, shell=True, check=True)
+    out["harmed"] = shown() != before
+    with trio.fail_after(2):
+        await news.touched()
+    out["restored"] = [part.name for part in await path.restore()]
+    subprocess.run("nft delete table inet other; ip rule del fwmark 0x1", shell=True, capture_output=True)
+    out["same"] = shown() == before
+    out["again"] = [part.name for part in await path.restore()]
+await path.close()
+out["closed"] = [part.name for part in await path.restore()]
+note("end")
+"""
+    )
+    assert found.pop("end")["nft"] == ""
+    assert found == {
+        "untouched": [],
+        "others heard": False,
+        "harmed": True,
+        "restored": parts,
+        "same": True,
+        "again": [],
+        "closed": [],
+    }
+
+
 STRANGERS = """
 import socket
 for line in ("link add in0 address 02:00:00:00:00:01 type veth peer name out0", "link set in0 up", "link set out0 up"):

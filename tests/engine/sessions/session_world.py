@@ -80,6 +80,11 @@ class UpstreamDoubles(Upstreams):
             flow.source = (source or "192.0.2.1", next(self._snat_ports))
         self.flows[id(flow)] = flow
 
+    def resume(self, flow: Flow, spare_ports: range) -> bool:
+        assert flow.source is not None
+        self.open(flow, flow.source[0])
+        return True
+
     def close(self, flow: Flow) -> None:
         if flow.upstream is not None:
             flow.upstream = flow.send = None
@@ -153,6 +158,8 @@ class World:
         for port, listener in self.listeners.items():
             self.forwarder.listeners["vpn", port] = listener
         self.now_s = 0.0
+        self.adopted = Counter[str]()
+        """Sessions of an earlier engine, by real server."""
 
     def server(self, name: str) -> RealServer:
         return self.service.servers[name]
@@ -377,7 +384,7 @@ def audit(world: World) -> None:
 
     for server in service.servers.values():
         own = [session for session in sessions if session.server is server]
-        assert server.new_sessions - server.ended_sessions == len(own)
+        assert server.new_sessions - server.ended_sessions == len(own) - world.adopted[server.name]
         assert server.half_open == sum(session.half_open for session in own)
         assert server.established == sum(session.phase in (Phase.ESTABLISHED, Phase.MOVED) for session in own)
         assert server.source_use == Counter(session.source_address for session in own if session.source_address)

@@ -331,6 +331,23 @@ def test_client_that_moves_back_is_back() -> None:
     audit(world)
 
 
+def test_client_that_went_back_with_data_only_is_back_when_its_new_way_is_forgotten() -> None:
+    """As with a NAT of two uplinks whose first one returns: neither end says a word about it."""
+    world = World()
+    session = tunnel(world)
+    world.client_sends(CAFE, NAT_T, esp(INWARD))
+    world.server_sends(CAFE, NAT_T, esp(OUTWARD))
+    assert (session.host, session.place) == (CAFE[0], CAFE)
+    for _ in range(20):
+        world.later(20)
+        world.client_sends(HOME, NAT_T, esp(INWARD))
+        world.server_sends(HOME, NAT_T, esp(OUTWARD))
+    assert world.flow(CAFE, NAT_T) is None
+    assert (session.host, session.place) == (ALICE, HOME)
+    assert f"moved here from {CAFE[0]}:{CAFE[1]}" in session.why
+    audit(world)
+
+
 def test_roamer_leaves_the_persistence_of_its_new_neighbours_alone() -> None:
     """One tunnel from elsewhere must not send an office's next clients to another server."""
     world = World()

@@ -205,6 +205,18 @@ def test_what_the_client_offers_is_kept_for_whoever_looks() -> None:
     assert [s.init_message for s in world.sessions()] == [init(1), init(2)]
 
 
+@pytest.mark.parametrize("forged", [init(1), init_answer(9)], ids=["its-own-spi", "response"])
+def test_nobody_changes_what_the_client_of_an_established_session_offered(forged: bytes) -> None:
+    """The console would show its vendor wrongly: whoever knows a client's address can send under it."""
+    world = World()
+    session = world.connect(ALICE, 1)
+    offered = session.init_message
+    other = forged[:-1] + b"x"
+    world.client_sends(ON_4500, NAT_T, bytes(4) + other)
+    assert session.init_message == offered
+    audit(world)
+
+
 def test_messages_are_noted_and_few_are_kept() -> None:
     """The console's list of a session's latest messages has directions, exchanges and sizes, and a bound."""
     ((session, _),) = play(World(), "connect-psk").items()

@@ -10,7 +10,7 @@ import trio
 from engine.acceleration import Acceleration
 from engine.sessions.fast_path import Forwarded
 from engine.sessions.flow import Flow
-from engine.survival.adoption import Adopted
+from engine.survival.adoption import IN_KERNEL, Adopted
 from engine.survival.saving import JOURNAL, Saving
 from engine.survival.takeover import take_over
 from tests.engine.sessions.session_world import World
@@ -50,10 +50,16 @@ class SavedWorld(World):
     def journal(self) -> Path:
         return self.directory / JOURNAL
 
+    def unfinished(self) -> list[str]:
+        """What writing has left beside the journal."""
+        return [file.name for file in self.directory.iterdir() if file.name.startswith(".")]
+
     async def take_over(self, *forwarded: Forwarded) -> Adopted:
         """What the engine does when it starts."""
         self.leftovers = Leftovers(self, list(forwarded))
-        return await take_over(self.journal, self.forwarder, self.services, self.leftovers, self.events)
+        adopted = await take_over(self.journal, self.forwarder, self.services, self.leftovers, self.events)
+        self.adopted.update(session.server.name for session in self.sessions() if session.decided != IN_KERNEL)
+        return adopted
 
     async def after_restart(self, *forwarded: Forwarded, **settings: Any) -> SavedWorld:
         """The next engine's world, which has taken over."""
