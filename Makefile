@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check bench bpf pictures pages lock debian install uninstall clean
+.PHONY: run test check bench soak bpf pictures pages lock debian install uninstall clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/ikeconsole demo
@@ -20,6 +20,11 @@ check: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp debian
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+# Half an hour of clients that come and go: afterwards every table must be empty, and memory must not have grown.
+SOAK_ARGS ?= --minutes 30
+soak: $(VENV)/dev.stamp debian
+	$(BIN)/python -m tests.bench churn $(SOAK_ARGS)
 
 # The BPF programs: the objects are committed, so that running them needs no compiler. CI builds them again and compares.
 BPF := engine/fastpath/forward.bpf.o engine/fastpath/answers.bpf.o

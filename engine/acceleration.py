@@ -56,6 +56,7 @@ class Acceleration:
         self._changed = trio.Event()
         self._sources_changed = trio.Event()
         self._why_sockets = ""
+        self._why_unpinned = ""
         self.guises: SnatGuises | None = None
         """Let snat flows go without sockets, while the kernel brings them what is sent to their ports."""
 
@@ -207,6 +208,7 @@ class Acceleration:
                     await self._offer_all(kernel)
                 await nursery.start(kernel.run)
                 self._kernel = kernel
+                self._tell_whether_it_stays(kernel.why_unpinned)
                 nursery.start_soon(self._offer_all, kernel)
                 nursery.start_soon(self._tell_changes)
                 while True:
@@ -222,6 +224,12 @@ class Acceleration:
             if not (engine_stops and kernel.leave()):
                 with trio.CancelScope(shield=True):
                     await kernel.give_back()
+
+    def _tell_whether_it_stays(self, why_not: str) -> None:
+        if why_not and why_not != self._why_unpinned:
+            text = f"the fast path ends with the engine, tunnels are interrupted while it restarts: {why_not}"
+            self._events.add("notice", "fast-path-unpinned", text)
+        self._why_unpinned = why_not
 
     async def _spare_sockets(self) -> None:
         """Let snat flows go without sockets of their own while the kernel may do its part."""

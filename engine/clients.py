@@ -140,7 +140,7 @@ class Clients:
         if len(self._pins()) + new > MAX_PINS:
             raise Refused("failed", f"{MAX_PINS} clients are pinned, more than that cannot be: unpin some first")
         parts = [self._pin(service, host, _target(service, server)) for service in services]
-        done = f"{'; '.join(parts)}. It holds until unpinned or the engine restarts"
+        done = f"{'; '.join(parts)}. It holds until unpinned"
         self._events.add("notice", "pinned", done, server=server.rpartition("/")[2], client=host)
         return Change(done=done)
 

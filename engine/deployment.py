@@ -22,6 +22,7 @@ from engine.net.forwarder import Forwarder
 from engine.net.listener import Listener
 from engine.net.pump import Pump
 from engine.net.return_path import ReturnPath
+from engine.net.upkeep import Upkeep
 from engine.policy.schedulers import Scheduler, make_scheduler
 from engine.probing import Probing
 from engine.sessions.flow import Port
@@ -72,6 +73,7 @@ class Deployment:
         self._last_resort = LastResort(nursery, events, self.evacuate)
         self.probing = Probing(nursery, events, self._random, self._last_resort.went_down)
         self._return_path = ReturnPath(pump, self.services, forwarder)
+        self.upkeep = Upkeep(self._return_path, events)
         self._sockets: dict[Endpoint, socket.socket] = {}
 
     async def prepare(self, config: Config) -> Prepared:

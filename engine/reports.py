@@ -33,16 +33,16 @@ from engine.wire.header import exchange_name
 PAGE_BYTES = 4096
 
 
-def unix_time(engine_s: float) -> float:
-    """Unix time of a moment on the engine's clock, both in seconds."""
-    return time.time() - (trio.current_time() - engine_s)
+def unix_time(engine_s: float, now_s: float | None = None) -> float:
+    """Unix time of a moment on the engine's clock, both in seconds; `now_s` for whoever has read that clock anyway."""
+    return time.time() - ((trio.current_time() if now_s is None else now_s) - engine_s)
 
 
 def service_status(service: Service, kernel_drops: int, telemetry: Telemetry) -> ServiceStatus:
     """One service with its real servers; `kernel_drops` never reached the engine."""
-    config = service.config
+    config, now_s = service.config, trio.current_time()
     servers = list(service.servers.values())
-    taking = [server for server in servers if ineligible(service, server) is None]
+    taking = {server for server in servers if ineligible(service, server) is None}
     weights = sum(server.config.weight for server in taking)
     sessions = sum(server.established + server.half_open for server in servers)
     return ServiceStatus(
@@ -72,6 +72,7 @@ def service_status(service: Service, kernel_drops: int, telemetry: Telemetry) ->
                 service,
                 server,
                 telemetry,
+                now_s,
                 share=(server.established + server.half_open) / sessions if sessions else 0.0,
                 weighted_share=server.config.weight / weights if server in taking else 0.0,
             )
@@ -98,7 +99,7 @@ def challenge_status(service: Service) -> ChallengeStatus:
 
 
 def server_status(
-    service: Service, server: RealServer, telemetry: Telemetry, *, share: float, weighted_share: float
+    service: Service, server: RealServer, telemetry: Telemetry, now_s: float, *, share: float, weighted_share: float
 ) -> ServerStatus:
     """One real server; the shares are parts of its service, 0..1."""
     health = server.health
@@ -110,10 +111,10 @@ def server_status(
         admin_state=server.config.state,
         health=health.health,
         health_reason=health.reason,
-        health_since_at=unix_time(health.since_s),
+        health_since_at=unix_time(health.since_s, now_s),
         busy=health.busy,
         rtt_s=health.rtt_s,
-        last_probe_s=None if health.last_probe_s is None else trio.current_time() - health.last_probe_s,
+        last_probe_s=None if health.last_probe_s is None else now_s - health.last_probe_s,
         agent_load=server.agent_load,
         sessions=server.established + server.half_open,
         half_open=server.half_open,
@@ -130,9 +131,9 @@ def server_status(
         source_use=[SourceUse(address=a, sessions=n) for a, n in server.source_use.most_common()],
         rates=telemetry.rates(server),
         path=_path(server),
-        flaps=health.flaps(trio.current_time()),
+        flaps=health.flaps(now_s),
         oldest_session_s=telemetry.oldest_session_s(server),
-        eased=candidate(service, server, trio.current_time()).eased,
+        eased=candidate(service, server, now_s).eased,
         handshakes=len(server.handshakes),
         handshake_median_s=server.handshakes.quantile_s(0.5),
         handshake_p95_s=server.handshakes.quantile_s(0.95),
@@ -246,7 +247,7 @@ def memory_bytes() -> int:
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE_BYTES
 
 
-def _service_state(servers: list[RealServer], taking: list[RealServer]) -> str:
+def _service_state(servers: list[RealServer], taking: set[RealServer]) -> str:
     if not taking:
         return "down"
     return "degraded" if any(server.health.health == "down" for server in servers) else "up"

@@ -112,6 +112,7 @@ async def _serve(
                 nursery.start_soon(saving.run)
                 nursery.start_soon(forwarder.challenge.run, deployment.services)
                 nursery.start_soon(_expire, forwarder, deployment)
+                nursery.start_soon(deployment.upkeep.run)
                 nursery.start_soon(telemetry.run)
                 nursery.start_soon(acceleration.run)
                 collector = Collector(deployment, forwarder, configuration, telemetry, acceleration)

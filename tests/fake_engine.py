@@ -662,7 +662,7 @@ class FakeEngine:
     def pin(self, client: str, server: str) -> Change:
         self._fail()
         self.changes.append(("pin", client, server))
-        return Change(done=f"{client}/32 is pinned to {server}. It holds until unpinned or the engine restarts")
+        return Change(done=f"{client}/32 is pinned to {server}. It holds until unpinned")
 
     def unpin(self, client: str) -> Change:
         self._fail()

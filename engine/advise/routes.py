@@ -6,9 +6,12 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from subprocess import DEVNULL
-from typing import Any
+from typing import Any, Final
 
 import trio
+
+PATIENCE_S: Final = 5.0
+"""The kernel answers at once; a machine in trouble must not keep whoever asks for advice waiting for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +37,15 @@ async def routes_to(addresses: Iterable[str], source: str = "") -> dict[str, Rou
     whence = f" from {source}" if source else ""
     lines = "".join(f"route get {address}{whence}\n" for address in wanted)
     try:
-        done = await trio.run_process(
-            ["ip", "-json", "-force", "-batch", "-"],
-            stdin=lines.encode(),
-            capture_stdout=True,
-            stderr=DEVNULL,
-            check=False,
-        )
-    except OSError:
+        with trio.fail_after(PATIENCE_S):
+            done = await trio.run_process(
+                ["ip", "-json", "-force", "-batch", "-"],
+                stdin=lines.encode(),
+                capture_stdout=True,
+                stderr=DEVNULL,
+                check=False,
+            )
+    except (OSError, trio.TooSlowError):
         return {}
     return {str(found["dst"]): _route(found) for found in _found(done.stdout) if found.get("prefsrc") or source}
 

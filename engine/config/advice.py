@@ -86,21 +86,24 @@ def _capacity(service: Service) -> Iterator[tuple[str, str]]:
 
 
 def _newcomers(service: Service) -> Iterator[tuple[str, str]]:
-    most, threshold = service.half_open_per_source, service.cookie_threshold
-    if not most or service.cookie_challenge is CookieChallenge.ALWAYS:
-        return
-    if service.cookie_challenge is CookieChallenge.OFF:
-        yield (
-            "half_open_per_source",
-            f"of {most} can be used up with forged messages, so that clients of an address are locked out, as long as "
-            'cookie_challenge is "off": write "auto" there, or half_open_per_source = 0',
-        )
-    elif most <= threshold:
-        yield (
-            "half_open_per_source",
-            f"of {most} can be used up with forged messages before {threshold} half-open sessions make "
-            "the service ask for cookies: write more than cookie_threshold",
-        )
+    threshold = service.cookie_threshold
+    limits = ("half_open_per_source", "clients of an address"), ("half_open_limit", "all new clients")
+    for key, who in limits:
+        most: int = getattr(service, key)
+        if not most or service.cookie_challenge is CookieChallenge.ALWAYS:
+            continue
+        if service.cookie_challenge is CookieChallenge.OFF:
+            yield (
+                key,
+                f"of {most} can be used up with forged messages, so that {who} are locked out, as long as "
+                f'cookie_challenge is "off": write "auto" there, or {key} = 0',
+            )
+        elif most <= threshold:
+            yield (
+                key,
+                f"of {most} can be used up with forged messages before {threshold} half-open sessions make "
+                "the service ask for cookies: write more than cookie_threshold",
+            )
 
 
 def _probing(service: Service) -> Iterator[tuple[str, str]]:

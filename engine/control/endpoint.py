@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from engine.control.access import peer_credentials
+from engine.control.access import peer_credentials, user_name
 
 BACKLOG = 64
 
@@ -66,7 +66,7 @@ def _bind(path: Path, group_id: int | None) -> tuple[socket.socket, int]:
     try:
         listener.bind(os.fspath(unfinished))
         if group_id is not None:
-            os.chown(unfinished, -1, group_id)
+            _give(unfinished, group_id)
         unfinished.chmod(0o660)
         listener.listen(BACKLOG)
         inode = unfinished.lstat().st_ino
@@ -88,8 +88,21 @@ def _make_directory(directory: Path, group_id: int | None) -> None:
         return
     directory.mkdir(parents=True)
     if group_id is not None:
-        os.chown(directory, -1, group_id)
+        _give(directory, group_id)
     directory.chmod(0o750)
+
+
+def _give(path: Path, group_id: int) -> None:
+    """Hand a file of one's own to a group; only root may where it is not in it."""
+    try:
+        os.chown(path, -1, group_id)
+    except PermissionError as error:
+        user, group = user_name(os.geteuid()), grp.getgrgid(group_id).gr_name
+        raise ControlSocketError(
+            f"engine.control_group: the user {user}, whom the engine runs as, is not in group {group!r} and so cannot "
+            f"give it the control socket: under systemd put SupplementaryGroups={group} below [Service] with "
+            f"`systemctl edit ikeconsole`; else add the user (usermod -aG {group} {user}) and start the engine anew"
+        ) from error
 
 
 def _require_free(path: Path) -> None:

@@ -65,8 +65,8 @@ class KernelForwarding:
         self._services = services
         self._one_at_a_time = trio.Lock()
         self._pins = pins
-        self.why_unpinned = "" if pins is not None else "as wanted"
-        """Why the fast path ends with this engine; empty: it does not."""
+        self.why_unpinned = ""
+        """Why the fast path ends with this engine although it should not."""
         self._program = self._find_or_load()
         self._attached = Attachments(self._program.program, config.engine.fast_path, self._pins)
         self._egresses = Egresses(self._program)
@@ -282,15 +282,14 @@ class KernelForwarding:
             self._pins.begin()
             if found := self._pins.find(digest):
                 return ForwardingProgram(*room, found)
-        except TooSmall:
+        except (TooSmall, BpfError):
+            # What cannot be taken over, the new one replaces; where nothing can be pinned at all, `keep` says why.
             pass
-        except BpfError as error:
-            self.why_unpinned = str(error)
         program = ForwardingProgram(*room)
         try:
             self._pins.keep(digest, program.parts())
         except BpfError as error:
-            self.why_unpinned = self.why_unpinned or str(error)
+            self.why_unpinned = str(error)
             self._pins.drop()
             self._pins = None
         return program

@@ -43,8 +43,11 @@ class KernelFlow:
         self.packets_out, self.size_out = table.packets[self.from_server], table.size_bytes[self.from_server]
         self.flow.change_path(fast=self.packets_in + self.packets_out > 0)
 
-    def credit(self, now_ticks: int, now_s: float) -> None:
-        """Add to the flow what the kernel has counted since, and the SPIs that it saw last."""
+    def credit(self, now_ticks: int, now_s: float) -> bool:
+        """Add to the flow what the kernel has counted since, and the SPIs that it saw last.
+
+        False: what came from the client last is another tunnel's (see `esp.learn_inward`).
+        """
         flow, table = self.flow, self.table
         packets = table.packets[self.from_client]
         if packets != self.packets_in:
@@ -63,7 +66,9 @@ class KernelFlow:
             flow.change_path(fast=True)
             self.packets_out, self.size_out = packets, size_bytes
         inward, outward = table.esp_words[self.from_client], table.esp_words[self.from_server]
-        if inward and inward not in flow.esp_in:
-            esp.learn_inward(flow, inward, now_s)
         if outward and outward not in flow.esp_out:
             esp.learn_outward(flow, outward)
+        if inward and inward not in flow.esp_in:
+            esp.learn_inward(flow, inward, now_s)
+            return inward in flow.esp_in
+        return True

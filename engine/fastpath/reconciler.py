@@ -36,7 +36,8 @@ class Reconciler:
         self._totals = totals
         self._offered: OrderedDict[Flow, None] = OrderedDict()
         self._waiting: dict[Flow, str] = {}
-        """Flows that carry a tunnel but were refused, and why; empty: they lack an answer or a source yet."""
+        """Flows that carry a tunnel but were refused, and why; empty: they lack an answer or a source yet, or
+        carry what seems to be another flow's."""
         self._held: dict[Flow, KernelFlow] = {}
         self._taken: dict[bytes, KernelFlow] = {}
         """The flows by the tuples that lead to them."""
@@ -119,8 +120,10 @@ class Reconciler:
         while some := list(islice(everything, CREDITED_AT_ONCE)):
             now_ticks, now_s = tick_now(), clock()
             for held in some:
-                if self._has(held):
-                    held.credit(now_ticks, now_s)
+                if self._has(held) and not held.credit(now_ticks, now_s):
+                    # A NAT may have given the address and port to another client: the slow path looks, and decides.
+                    self._take_back(held, now_s)
+                    self._waiting[held.flow] = ""
             yield len(some)
 
     def abandon(self, server: RealServer, now_s: float) -> Iterator[int]:

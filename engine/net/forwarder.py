@@ -84,7 +84,7 @@ class Forwarder:
         service = listener.service
         try:
             header = read_header(data, listener.port is _NAT_T)
-            begins = header is not None and header.exchange == Exchange.IKE_SA_INIT
+            begins = header is not None and header.exchange == _INIT and not header.response
             if header is not None and begins and not self.challenge.admits(listener, peer, header, data, now_s):
                 if self.captures.running:
                     self.captures.turned_away(service, listener.port, from_raw(peer), data, "cookie-demanded")
@@ -183,6 +183,10 @@ class Forwarder:
         if not client[1] or client[:2] in self.endpoints or service.server_at(client):
             # Nobody to answer, or the answer would come back here as the next client's datagram.
             raise Unsteerable("impossible-source")
+        if known := service.flows[listener.port].get(client):
+            # It began at a listener that the service has no more.
+            self.adopt(listener, peer, known)
+            return known
         taken = service.new_sessions
         flow = steering.steer(self.table, service, listener.port, client, header, spi_of(word), now_s)
         if service.starved and service.new_sessions > taken:

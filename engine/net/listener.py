@@ -83,8 +83,9 @@ class Listener:
                 waiting.append((flow, data))
         # One right after the other: to wake a receiver up for each would cost as much as steering it. ESP that came
         # after them has waited too, so that nothing overtakes anything.
-        for flow, data in waiting:
-            if flow.sessions:
+        for steered, data in waiting:
+            # What came after it may have ended its flow, which was a guess or gave way.
+            again = not steered.sessions
+            flow = forwarder.steer(self, steered.peer, flow_of(steered.peer), data, now_s) if again else steered
+            if flow is not None:
                 forwarder.to_server(flow, data, now_s)
-            else:
-                self.service.drops["flow-gave-way"] += 1

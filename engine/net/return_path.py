@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from socket import AddressFamily
+from typing import Any
+
+import trio
 
 from engine.net import transparent
 from engine.net.catch_all import CatchAll
@@ -22,6 +25,11 @@ class ReturnPath:
         self._forwarder = forwarder
         self._catch_alls: dict[AddressFamily, CatchAll] = {}
         self._endpoints: frozenset[transparent.Endpoint] = frozenset()
+        self._listing: list[dict[str, Any]] = []
+        """The nftables table as the kernel shows it when nobody has touched it."""
+        self._one_at_a_time = trio.Lock()
+        self.opened = trio.Event()
+        """Set for good when it is opened first."""
 
     async def follow(self, endpoints: Iterable[transparent.Endpoint]) -> None:
         """Bring back what these real servers send; none: close the return path.
@@ -30,20 +38,42 @@ class ReturnPath:
             transparent.PlumbingError: the kernel refuses; what was in force before still is.
         """
         wanted = frozenset(endpoints)
-        if wanted == self._endpoints:
-            return
-        if not wanted:
-            await self.close()
-            return
-        try:
-            for family in {family_of(address) for address, _ in wanted} - self._catch_alls.keys():
-                await self._open(family)
-            await transparent.update(wanted, {family: c.port for family, c in self._catch_alls.items()})
-        except transparent.PlumbingError:
+        async with self._one_at_a_time:
+            if wanted == self._endpoints:
+                return
+            if not wanted:
+                await self._close()
+                return
+            try:
+                for family in {family_of(address) for address, _ in wanted} - self._catch_alls.keys():
+                    await self._open(family)
+                await self._update(wanted)
+            except transparent.PlumbingError:
+                if not self._endpoints:
+                    await self._clear()
+                raise
+            self._endpoints = wanted
+            self.opened.set()
+
+    async def restore(self) -> list[transparent.Part]:
+        """Put back what somebody else has taken away; says what it was.
+
+        Raises:
+            transparent.PlumbingError: the kernel refuses.
+        """
+        async with self._one_at_a_time:
             if not self._endpoints:
-                await self._clear()
-            raise
-        self._endpoints = wanted
+                return []
+            gone: list[transparent.Part] = []
+            for family in self._catch_alls:
+                if missing := await transparent.missing(family):
+                    await transparent.install(family)
+                    gone += missing
+            listing = await transparent.listing()
+            if not listing or listing != self._listing:
+                await self._update(self._endpoints)
+                gone.append(transparent.Part.TABLE)
+            return list(dict.fromkeys(gone))
 
     async def strangers(self) -> list[tuple[str, str]]:
         """Who sent IKE past it lately: source and destination addresses."""
@@ -51,9 +81,17 @@ class ReturnPath:
 
     async def close(self) -> None:
         """Take sockets and plumbing away."""
+        async with self._one_at_a_time:
+            await self._close()
+
+    async def _close(self) -> None:
         if self._catch_alls:
             await self._clear()
         self._endpoints = frozenset()
+
+    async def _update(self, endpoints: frozenset[transparent.Endpoint]) -> None:
+        await transparent.update(endpoints, {family: c.port for family, c in self._catch_alls.items()})
+        self._listing = await transparent.listing()
 
     async def _clear(self) -> None:
         for catch_all in self._catch_alls.values():

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
 from socket import AF_INET, AF_INET6, AddressFamily
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import trio
 
@@ -29,6 +30,14 @@ _NFT_WORDS = {
 _STRANGERS = {AF_INET: "strangers_v4", AF_INET6: "strangers_v6"}
 STRANGERS_KEPT = 1024
 STRANGERS_KEPT_S = 60
+
+
+class Part(Enum):
+    """What the kernel needs to have, in words."""
+
+    RULE = f"the rule for fwmark {MARK}"
+    ROUTE = f"the route in table {ROUTE_TABLE}"
+    TABLE = f"the nftables table inet {NFT_TABLE}"
 
 
 class PlumbingError(Exception):
@@ -55,6 +64,28 @@ async def update(endpoints: Iterable[Endpoint], catch_alls: Mapping[AddressFamil
         PlumbingError: nft is missing, or the kernel refuses.
     """
     await _run("nft", "-f", "-", stdin=ruleset(endpoints, catch_alls))
+
+
+async def missing(family: AddressFamily) -> list[Part]:
+    """Which of rule and route of an address family the kernel does not have."""
+    routes = json.loads(await _try("ip", "-json", _FLAGS[family], "route", "show", "table", ROUTE_TABLE) or "[]")
+    has_route = any(
+        (route["dst"], route.get("type"), route.get("dev")) == ("default", "local", "lo") for route in routes
+    )
+    found = {Part.RULE: await _own_rules(family) > 0, Part.ROUTE: has_route}
+    return [part for part, is_there in found.items() if not is_there]
+
+
+async def listing() -> list[dict[str, Any]]:
+    """The nftables table as the kernel has it, but for what its rules note down; empty: there is none."""
+    said = await _try("nft", "-j", "list", "table", "inet", NFT_TABLE)
+    items: list[dict[str, Any]] = json.loads(said or "{}").get("nftables", [])
+    for made in (item["set"] for item in items if "set" in item):
+        elements = made.pop("elem", [])
+        if made["name"] not in _STRANGERS.values():
+            # The kernel tells them in any order.
+            made["elem"] = sorted(elements, key=str)
+    return items
 
 
 async def remove() -> bool:
@@ -126,10 +157,14 @@ table inet {NFT_TABLE} {{
 """
 
 
-async def _remove_rules(family: AddressFamily) -> bool:
+async def _own_rules(family: AddressFamily) -> int:
     listed = json.loads(await _try("ip", "-json", _FLAGS[family], "rule", "show") or "[]")
-    own = [rule for rule in listed if rule.get("fwmark") == MARK and rule.get("table") == ROUTE_TABLE]
-    for _ in own:
+    return sum(rule.get("fwmark") == MARK and rule.get("table") == ROUTE_TABLE for rule in listed)
+
+
+async def _remove_rules(family: AddressFamily) -> bool:
+    own = await _own_rules(family)
+    for _ in range(own):
         await _try("ip", _FLAGS[family], "rule", "del", "fwmark", MARK, "lookup", ROUTE_TABLE)
     return bool(own)
 

@@ -152,9 +152,10 @@ class Upstreams:
         if flow.source is not None:
             if flow.source[1] not in self._spare_ports:
                 return None
+            if flow.source[0] not in self._spare_hosts or server not in self._answering:
+                return None
             raw_source = to_raw(flow.source)
-            is_answered = flow.source[0] in self._spare_hosts and server in self._answering
-            if is_answered and server + raw_source not in self.disguised:
+            if server + raw_source not in self.disguised:
                 return raw_source
             flow.source = None
         raw_host = self._spare_hosts.get(host)

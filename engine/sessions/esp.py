@@ -28,14 +28,15 @@ def learn_inward(flow: Flow, word: int, now_s: float) -> None:
     """Take note of the first word of ESP from the client that was not seen on a flow before.
 
     One that is known at another real server is more likely a client's that a NAT gave this flow's address and port
-    than the same number chosen twice, unless this flow's real server talks.
+    than the same number chosen twice, unless this flow's real server talks, and not to an earlier client elsewhere.
     """
     session = flow.owner
     if not flow.proven or session is None:
         return
     spi = spi_of(word)
     known = flow.service.tunnel_of(spi)
-    if known is not None and known.server is not flow.server and now_s - flow.last_out_s > TALKING_S:
+    elsewhere = known is not None and known.server is not flow.server
+    if elsewhere and (flow.is_left or now_s - flow.last_out_s > TALKING_S):
         return
     flow.esp_in = (word, *flow.esp_in)[:SPIS_KEPT]
     _claim(session, spi)

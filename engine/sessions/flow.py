@@ -121,6 +121,12 @@ class Flow:
         timeouts = self.service.config.timeouts
         return timeouts.ike_idle_s if self.port is Port.IKE else timeouts.nat_t_idle_s
 
+    @property
+    def is_left(self) -> bool:
+        """Whether the clients of all its sessions have been shown to be elsewhere on the NAT-T port since."""
+        places = [session.place for session in self.sessions]
+        return self.port is _NAT_T and all(place is not None and place != self.client for place in places)
+
     def change_path(self, *, fast: bool) -> None:
         """Note whether the kernel forwards its ESP."""
         if fast is not self.fast:

@@ -297,6 +297,7 @@ class SessionTable:
             session.flows.remove(flow)
             self.mark(session)
             if session.flows:
+                self._find_client(session, flow)
                 continue
             if session.half_open or session.anonymous:
                 self.close(session, reason)
@@ -370,6 +371,15 @@ class SessionTable:
             session.flows.remove(flow)
             flow.sessions.remove(session)
             self._settle(flow)
+
+    def _find_client(self, session: Session, left: Flow) -> None:
+        """A session's client is no longer on a flow: it may have gone back to an earlier one, with nothing but ESP."""
+        if left.port is not _NAT_T or session.place != left.client:
+            return
+        proven = (flow for flow in session.flows if flow.proven and flow.port is _NAT_T and flow.owner is session)
+        flow = max(proven, key=lambda flow: flow.last_out_s, default=left)
+        if flow.last_out_s > left.last_out_s:
+            self.prove(session, flow, flow.last_out_s)
 
     def _keep_record(self, session: Session, flow: Flow, now_s: float) -> None:
         """Have a flow keep its client's persistence record alive, or make one.

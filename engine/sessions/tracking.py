@@ -87,9 +87,13 @@ def ike_from_server(table: SessionTable, flow: Flow, header: IkeHeader, data: me
 
 
 def keep_init(session: Session, message: bytes) -> None:
-    """Keep the latest IKE_SA_INIT request: what it says of the client is read only when somebody looks."""
-    if session.half_open:
-        session.service.newcomers.enter(session.number, session.host)
+    """Keep the latest IKE_SA_INIT request: what it says of the client is read only when somebody looks.
+
+    Not once the session is set up: what comes then under the client's address may be anybody's.
+    """
+    if not session.half_open:
+        return
+    session.service.newcomers.enter(session.number, session.host)
     if len(message) <= INIT_BYTES_KEPT:
         session.init_message = message
         session.vendor = None
@@ -128,12 +132,14 @@ def yields(table: SessionTable, flow: Flow, now_s: float) -> bool:
     """Whether a flow is given up once a datagram on it turns out to be of a session on another real server.
 
     It is when it was a guess, or somebody only claimed to be a known session's client there; and when its own real
-    server has been silent for long, while a NAT gave the address and port to another client.
+    server has been silent for long, while a NAT gave the address and port to another client. It need not be for long
+    where that server has found its clients elsewhere since.
     """
     if not flow.why and any(session.half_open and not session.anonymous for session in flow.sessions):
         return False
     table.refresh(flow.sessions[0], now_s)
-    return not flow.proven or now_s - flow.last_out_s > flow.service.config.timeouts.half_open_s
+    patience_s = esp.TALKING_S if flow.is_left else flow.service.config.timeouts.half_open_s
+    return not flow.proven or now_s - flow.last_out_s > patience_s
 
 
 def _named(flow: Flow, header: IkeHeader) -> Session | None:

@@ -13,6 +13,8 @@ RATE_TICKS = 5
 """Samples over which rates are taken."""
 SERIES_RATES = ("new_sessions", "packets_in", "bytes_in", "packets_out", "bytes_out")
 
+_NOTHING = Rates()
+
 
 class Meter:
     """Samples of one thing's counters, and an hour of means: 24 bytes a point."""
@@ -37,10 +39,16 @@ class Meter:
     def rates(self) -> Rates:
         """What happens per second, over the latest samples."""
         (first_s, first), (last_s, last) = self._recent[0], self._recent[-1]
-        if last_s <= first_s:
-            return Rates()
-        passed = last.since(first)._asdict()
-        return Rates(**{name: round(count / (last_s - first_s), 2) for name, count in passed.items()})
+        span_s = last_s - first_s
+        if span_s <= 0 or first == last:
+            return _NOTHING
+        # Of thousands of real servers at once, each second: taken apart and put together only once.
+        return Rates(
+            **{
+                name: round((now - before) / span_s, 2)
+                for name, before, now in zip(Counts._fields, first, last, strict=True)
+            }
+        )
 
     def add_point(self, sessions: int) -> None:
         """End a step of the series with the latest sample."""

@@ -23,6 +23,7 @@ from engine.telemetry.conditions import service_findings
 from engine.telemetry.file_watch import FileWatch
 from engine.telemetry.oldest import OldestSessions
 from engine.telemetry.reassembly import reassembly_failures, reassembly_findings
+from engine.telemetry.return_path import return_path_findings
 from engine.telemetry.rise import Rise
 from engine.telemetry.sampler import TICK_S, Named, Sampler, Thing
 from engine.telemetry.silence import Silence
@@ -113,6 +114,7 @@ class Telemetry:
         yield from chain(*found, capacity_findings(self._forwarder.table, self._forwarder.upstreams, stands))
         yield from self._violations.findings(stands, now_s)
         yield from reassembly_findings(self._fragments_lost.gained)
+        yield from return_path_findings(self._deployment.upkeep)
         if self._saving.failure:
             yield Finding(
                 "sessions-unsaved",

@@ -5,10 +5,11 @@
 #    source ~/.local/share/bash_completion/ikeconsole
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_ikeconsole_subparsers=(attach engine demo check doctor init status services servers sessions events capture advise explain clear move pin unpin pins probe enable drain disable weight reload config)
+_shtab_ikeconsole_subparsers=(attach engine down demo check doctor init status services servers sessions events capture advise explain clear move pin unpin pins probe enable drain disable weight reload config)
 
 _shtab_ikeconsole_attach_option_strings=(-h --help -c --config --socket --read-only)
 _shtab_ikeconsole_engine_option_strings=(-h --help -c --config --socket)
+_shtab_ikeconsole_down_option_strings=(-h --help -c --config --socket --stop)
 _shtab_ikeconsole_demo_option_strings=(-h --help -c --config --socket)
 _shtab_ikeconsole_check_option_strings=(-h --help -c --config --socket)
 _shtab_ikeconsole_doctor_option_strings=(-h --help -c --config --socket --client --problems --json)
@@ -41,6 +42,9 @@ _shtab_ikeconsole_attach___socket_COMPGEN=_shtab_compgen_files
 _shtab_ikeconsole_engine__c_COMPGEN=_shtab_compgen_files
 _shtab_ikeconsole_engine___config_COMPGEN=_shtab_compgen_files
 _shtab_ikeconsole_engine___socket_COMPGEN=_shtab_compgen_files
+_shtab_ikeconsole_down__c_COMPGEN=_shtab_compgen_files
+_shtab_ikeconsole_down___config_COMPGEN=_shtab_compgen_files
+_shtab_ikeconsole_down___socket_COMPGEN=_shtab_compgen_files
 _shtab_ikeconsole_demo__c_COMPGEN=_shtab_compgen_files
 _shtab_ikeconsole_demo___config_COMPGEN=_shtab_compgen_files
 _shtab_ikeconsole_demo___socket_COMPGEN=_shtab_compgen_files
@@ -138,13 +142,16 @@ _shtab_ikeconsole_events___severity_choices=(info notice warning error)
 _shtab_ikeconsole_capture___side_choices=(client server)
 _shtab_ikeconsole_advise___snippets_choices=(powershell swanctl all)
 _shtab_ikeconsole_config_pos_0_choices=(show diff history undo)
-_shtab_ikeconsole_pos_0_choices=(attach engine demo check doctor init status services servers sessions events capture advise explain clear move pin unpin pins probe enable drain disable weight reload config)
+_shtab_ikeconsole_pos_0_choices=(attach engine down demo check doctor init status services servers sessions events capture advise explain clear move pin unpin pins probe enable drain disable weight reload config)
 
 _shtab_ikeconsole_attach__h_nargs=0
 _shtab_ikeconsole_attach___help_nargs=0
 _shtab_ikeconsole_attach___read_only_nargs=0
 _shtab_ikeconsole_engine__h_nargs=0
 _shtab_ikeconsole_engine___help_nargs=0
+_shtab_ikeconsole_down__h_nargs=0
+_shtab_ikeconsole_down___help_nargs=0
+_shtab_ikeconsole_down___stop_nargs=0
 _shtab_ikeconsole_demo__h_nargs=0
 _shtab_ikeconsole_demo___help_nargs=0
 _shtab_ikeconsole_check__h_nargs=0

@@ -50,7 +50,7 @@ function _shtab_ikeconsole_using
   test "$_shtab_ikeconsole_cmdpath" = "$argv"
 end
 
-set -g _shtab_ikeconsole_commands attach engine demo check doctor init status services servers sessions events capture advise explain clear move pin unpin pins probe enable drain disable weight reload config
+set -g _shtab_ikeconsole_commands attach engine down demo check doctor init status services servers sessions events capture advise explain clear move pin unpin pins probe enable drain disable weight reload config
 set -g _shtab_ikeconsole_opts_with_value --address --client --config --error --kind --limit --name --offset --output --packets --phase --seconds --server --service --session --severity --side --snippets --socket --sort --source --spi --vendor --watch -c -o
 
 complete -c ikeconsole -e
@@ -69,6 +69,11 @@ complete -c ikeconsole -n '_shtab_ikeconsole_using; and test $_shtab_ikeconsole_
 complete -c ikeconsole -n '_shtab_ikeconsole_using engine' -s h -l help -d 'show this help message and exit'
 complete -c ikeconsole -n '_shtab_ikeconsole_using engine' -s c -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'
 complete -c ikeconsole -n '_shtab_ikeconsole_using engine' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the engine'"'"'s control socket'
+complete -c ikeconsole -n '_shtab_ikeconsole_using; and test $_shtab_ikeconsole_npos -eq 0' -a down -d 'remove what an engine left in the kernel for tunnels to go on without it'
+complete -c ikeconsole -n '_shtab_ikeconsole_using down' -s h -l help -d 'show this help message and exit'
+complete -c ikeconsole -n '_shtab_ikeconsole_using down' -s c -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'
+complete -c ikeconsole -n '_shtab_ikeconsole_using down' -l socket -xka "(__fish_complete_path (commandline -ct))" -d 'the engine'"'"'s control socket'
+complete -c ikeconsole -n '_shtab_ikeconsole_using down' -l stop -d 'stop the engine first, if it runs'
 complete -c ikeconsole -n '_shtab_ikeconsole_using; and test $_shtab_ikeconsole_npos -eq 0' -a demo -d 'a service, simulated real servers and roaming clients on loopback, as any user'
 complete -c ikeconsole -n '_shtab_ikeconsole_using demo' -s h -l help -d 'show this help message and exit'
 complete -c ikeconsole -n '_shtab_ikeconsole_using demo' -s c -l config -xka "(__fish_complete_path (commandline -ct))" -d 'the configuration file'

@@ -19,6 +19,7 @@ _shtab_ikeconsole_commands() {
     demo:'a service, simulated real servers and roaming clients on loopback, as any user'
     disable:'take a real server out of service'
     doctor:'what this machine and the real servers can do, and what mends the rest'
+    down:'remove what an engine left in the kernel for tunnels to go on without it'
     drain:'keep a real server'"'"'s sessions, give it no new ones'
     enable:'let a real server take new sessions'
     engine:'run the engine in the foreground, without a console'
@@ -154,6 +155,16 @@ _shtab_ikeconsole_doctor_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_ikeconsole_doctor_defaults_added=0
+
+_shtab_ikeconsole_down_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  {-c,--config}"[the configuration file]:FILE:_files"
+  "--socket[the engine\'s control socket]:PATH:_files"
+  "--stop[stop the engine first, if it runs]"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_ikeconsole_down_defaults_added=0
 
 _shtab_ikeconsole_drain_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -393,6 +404,7 @@ _shtab_ikeconsole() {
         demo) _arguments -C -s $_shtab_ikeconsole_demo_options ;;
         disable) _arguments -C -s $_shtab_ikeconsole_disable_options ;;
         doctor) _arguments -C -s $_shtab_ikeconsole_doctor_options ;;
+        down) _arguments -C -s $_shtab_ikeconsole_down_options ;;
         drain) _arguments -C -s $_shtab_ikeconsole_drain_options ;;
         enable) _arguments -C -s $_shtab_ikeconsole_enable_options ;;
         engine) _arguments -C -s $_shtab_ikeconsole_engine_options ;;

@@ -174,9 +174,15 @@ def _parse_arguments() -> argparse.Namespace:
         "--python", metavar="FILE", default=sys.executable, help="what runs our engine, of this version (engine)"
     )
     parser.add_argument("--profile", type=Path, help="run ours under cProfile and write its last profile here")
-    parser.add_argument("--minutes", type=float, default=ChurnSettings().minutes, help="how long clients churn")
+    parser.add_argument("--minutes", type=_minutes, default=ChurnSettings().minutes, help="how long clients churn")
     parser.add_argument("--clients", type=int, default=ChurnSettings().clients, help="how many clients churn")
     return parser.parse_args()
+
+
+def _minutes(text: str) -> float:
+    if (minutes := float(text)) < 2:
+        raise argparse.ArgumentTypeError("tables fill for nearly a minute: memory can be judged after two")
+    return minutes
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from .report import DOCS
 PAGE = DOCS / "soak.md"
 ROWS = 12
 MIB = 1 << 20
-SHOWN = ("sessions", "half_open", "flows", "records", "spis", "esp_spis", "snat_ports", "sockets", "kernel_flows")
+SHOWN = ("sessions", "half_open", "flows", "records", "spis", "esp_spis", "without_socket", "sockets", "kernel_flows")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def line(churn: Churn) -> str:
 
 def results(churn: Churn) -> str:
     """The table, what clients did, what was dropped, the trends and the verdict."""
-    sample, found = churn.during[-1].sample, faults(churn)
+    sample, found, begun = churn.during[-1].sample, faults(churn), _begun_in_second_half(churn)
     happened = ", ".join(f"{_words(name)} {n:,}" for name, n in msgspec.structs.asdict(churn.happened).items())
     dropped = ", ".join(f"{reason} {count:,}" for reason, count in sample.drops.items()) or "nothing"
     forwarded = f"{sample.forwarded:,} packets, {sample.forwarded_fast:,} of them by the kernel"
@@ -52,14 +52,14 @@ def results(churn: Churn) -> str:
         _table(churn),
         f"* {churn.settings.clients:,} clients, {churn.settings.minutes:g} minutes: {happened}",
         f"* forwarded: {forwarded}; dropped: {dropped}",
-        f"* resident memory in the second half: {_told(_memory(churn), MIB, 'MiB')}",
-        f"* memory blocks of Python in the second half: {_told(_blocks(churn), 1, '')}",
-        f"* sessions that ended in the second half: {_sessions_of_second_half(churn):,}; "
-        f"growth of resident memory for each: {_memory(churn).growth / _sessions_of_second_half(churn):+.0f} bytes",
+        f"* second half, resident memory in MiB: {_told(_memory(churn), MIB, 2)}",
+        f"* second half, memory blocks of Python: {_told(_blocks(churn), 1, 0)}",
+        f"* second half, sessions begun: {begun:,}, resident memory grew by "
+        f"{_memory(churn).growth / max(begun, 1):+.0f} bytes for each",
     ]
     verdict = "; ".join(found) or (
         f"all tables were empty {churn.after[-1].at_s - churn.stopped_s:.0f} s after the last client, "
-        "descriptors were as before, memory was flat"
+        f"{churn.after[-1].open_files} files were open, memory was flat"
     )
     return "\n".join([parts[0], "", *parts[1:], "", f"{'Failed' if found else 'Passed'}: {verdict}."])
 
@@ -107,8 +107,10 @@ def _table(churn: Churn) -> str:
     return "\n".join(lines)
 
 
-def _told(trend: Trend, unit: int, name: str) -> str:
-    return f"{trend.mean / unit:,.1f} {name} on average, growth {trend.growth / unit:+,.2f} {name} ({trend.share:+.2%})"
+def _told(trend: Trend, unit: int, digits: int) -> str:
+    return (
+        f"{trend.mean / unit:,.{digits}f} on average, grew by {trend.growth / unit:+,.{digits}f} ({trend.share:+.2%})"
+    )
 
 
 def _memory(churn: Churn) -> Trend:
@@ -129,7 +131,7 @@ def _second_half(churn: Churn) -> list[Moment]:
     return churn.during[len(churn.during) // 2 :]
 
 
-def _sessions_of_second_half(churn: Churn) -> int:
+def _begun_in_second_half(churn: Churn) -> int:
     first, *_, last = _second_half(churn)
     return last.sample.new_sessions - first.sample.new_sessions
 

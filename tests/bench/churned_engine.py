@@ -33,7 +33,7 @@ class Sizes(msgspec.Struct, frozen=True):
     newcomers: int
     deadlines: int
     snat_sources: int
-    snat_ports: int
+    without_socket: int
     sockets: int
     """Towards real servers."""
     kernel_flows: int
@@ -87,7 +87,7 @@ def take_sample(operations: Operations, delay: Delay) -> Sample:
         newcomers=sum(service.newcomers.half_open for service in services),
         deadlines=len(forwarder.table._expiry),
         snat_sources=sum(len(server.source_use) for server in servers),
-        snat_ports=len(forwarder.upstreams.disguised),
+        without_socket=len(forwarder.upstreams.disguised),
         sockets=len(forwarder.upstreams),
         kernel_flows=status.kernel.flows,
     )

@@ -1,4 +1,4 @@
-"""What a transparent engine puts into the kernel: there while it runs, put back if need be, gone after it, never twice."""
+"""What a transparent engine puts into the kernel: there while it runs, put back at need, gone after it, never twice."""
 
 from __future__ import annotations
 

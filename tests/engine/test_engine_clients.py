@@ -223,7 +223,7 @@ async def test_a_pinned_client_goes_to_its_server_and_those_that_it_has_stay(tmp
         change = w.engine.operations.pin(CLIENT, "b")
         assert change.done == (
             f"{CLIENT}/32 is pinned to vpn/b; 1 session of {CLIENT} on other servers stays there "
-            f"(`ikeconsole move {CLIENT} vpn/b` sends them). It holds until unpinned or the engine restarts"
+            f"(`ikeconsole move {CLIENT} vpn/b` sends them). It holds until unpinned"
         )
         assert w.engine.events("pinned")[0].client == CLIENT
         await there.echo()

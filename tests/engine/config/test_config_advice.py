@@ -40,7 +40,7 @@ def test_a_sound_configuration_draws_no_advice() -> None:
         'health = { type = "none", interval = "300s" }\nscheduler = "fixed"',
         'cookie_challenge = "off"\nhalf_open_per_source = 0',
         'cookie_challenge = "always"\nhalf_open_per_source = 5',
-        "cookie_threshold = 10\nhalf_open_per_source = 11",
+        "cookie_threshold = 10\nhalf_open_per_source = 11\nhalf_open_limit = 11",
     ],
 )
 def test_time_spans_that_just_agree_draw_no_advice(text: str) -> None:
@@ -97,6 +97,16 @@ def test_time_spans_that_just_agree_draw_no_advice(text: str) -> None:
             HEAD + "half_open_per_source = 1000\n" + SERVERS,
             "service.vpn.half_open_per_source",
             "of 1000 can be used up with forged messages before 1000 half-open sessions",
+        ),
+        (
+            HEAD + "half_open_limit = 1000\n" + SERVERS,
+            "service.vpn.half_open_limit",
+            "of 1000 can be used up with forged messages before 1000 half-open sessions",
+        ),
+        (
+            HEAD + 'cookie_challenge = "off"\nhalf_open_limit = 5000\nhalf_open_per_source = 0\n' + SERVERS,
+            "service.vpn.half_open_limit",
+            "so that all new clients are locked out, as long as",
         ),
         (HEAD + "port_following = false\n" + SERVERS, "service.vpn.port_following", "no tunnel comes up"),
         (HEAD + 'source = "snat"\n' + SERVERS, "service.vpn.source", "IkeNumEstablishedForInitialQuery"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
+import pwd
 import socket
 import stat
 from pathlib import Path
@@ -100,3 +102,23 @@ async def test_the_socket_is_removed_when_the_server_is_cancelled(tmp_path: Path
     assert not path.exists()
     async with client:
         assert await client.receive_some() == b""
+
+
+def test_a_control_group_that_the_engine_is_not_in_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an ordinary user meets it: the message has both ways out, and nothing is left behind."""
+
+    def refused(path: Path, user_id: int, group_id: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "chown", refused)
+    with pytest.raises(ControlSocketError) as caught, bound(tmp_path / "control.sock", 65534):
+        pass
+    group, user = grp.getgrgid(65534).gr_name, pwd.getpwuid(os.geteuid()).pw_name
+    assert str(caught.value) == (
+        f"engine.control_group: the user {user}, whom the engine runs as, is not in group '{group}' and so cannot "
+        f"give it the control socket: under systemd put SupplementaryGroups={group} below [Service] with "
+        f"`systemctl edit ikeconsole`; else add the user (usermod -aG {group} {user}) and start the engine anew"
+    )
+    assert os.listdir(tmp_path) == []

@@ -240,6 +240,23 @@ note("end")
     }
 
 
+@needs_root
+@needs_nft
+def test_what_is_lost_among_too_much_news_may_have_been_of_the_return_path() -> None:
+    """So the engine looks, though none of what it heard was."""
+    found = in_namespace("""
+from engine.net import kernel_news
+kernel_news._BUFFER_BYTES = 1
+with kernel_news.KernelNews() as news:
+    rules = "".join(f"rule add fwmark {mark} lookup 100\\n" for mark in range(1, 500))
+    subprocess.run(["ip", "-batch", "-"], input=rules, text=True, check=True)
+    with trio.move_on_after(2) as patience:
+        await news.touched()
+out["heard"] = not patience.cancelled_caught
+""")
+    assert found == {"heard": True}
+
+
 STRANGERS = """
 import socket
 for line in ("link add in0 address 02:00:00:00:00:01 type veth peer name out0", "link set in0 up", "link set out0 up"):

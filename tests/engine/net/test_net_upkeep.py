@@ -1,4 +1,4 @@
-"""The return path is put back when the kernel tells of a change; who keeps taking it away is told, but not without end."""
+"""The return path is put back when the kernel tells of a change; somebody who keeps at it is told of, not for ever."""
 
 from __future__ import annotations
 

@@ -391,6 +391,22 @@ def test_address_and_port_of_a_client_that_is_gone_go_to_the_next_client_of_the_
     audit(world)
 
 
+def test_address_and_port_of_a_client_that_moved_go_to_the_next_client_of_the_nat_at_once() -> None:
+    """A NAT that restarts shuffles the ports of an office: nobody waits for the server that its first owner left."""
+    world = world_of_sessions()
+    moved, new = tunnel(world, OFFICE), tunnel(world, BOB, 2, 0xB0B1, 0xB0B2)
+    assert moved.server is not new.server
+    world.client_sends(CAFE, NAT_T, esp(INWARD))
+    world.server_sends(CAFE, NAT_T, esp(OUTWARD))
+    assert world.client_sends((OFFICE, 4500), NAT_T, esp(0xB0B1)) == moved.server.name, (
+        "its server may still talk there"
+    )
+    world.later(6)
+    assert world.client_sends((OFFICE, 4500), NAT_T, esp(0xB0B1)) == new.server.name
+    assert world.client_sends(CAFE, NAT_T, esp(INWARD)) == moved.server.name
+    audit(world)
+
+
 def test_guess_for_a_tunnel_whose_session_is_known_gives_way_to_esp_too() -> None:
     """After an IKE message with new SPIs was sent to the wrong server, ESP with a known one shows the right one."""
     world = world_of_sessions()

@@ -1,0 +1,1 @@
+"""What outlives the engine: sessions are saved while it runs, and taken up again by the next one."""

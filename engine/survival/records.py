@@ -1,0 +1,213 @@
+"""What is saved of sessions, flows and persistence records.
+
+Fields that are added later come last and have defaults: then this version's files stay readable.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from engine.sessions.flow import Flow, Port, SocketAddress
+from engine.sessions.persistence import PersistenceRecord
+from engine.sessions.query import vendor_of
+from engine.sessions.real_server import RealServer
+from engine.sessions.service import Service
+from engine.sessions.session import Message, Phase, Session
+from engine.survival.moment import Moment
+
+KeptAddress: TypeAlias = tuple[str | int, ...]
+"""A socket address: host, port and, for IPv6, flow label and scope."""
+
+Traffic: TypeAlias = tuple[int, int, int, int]
+"""Packets and bytes in, packets and bytes out."""
+
+
+class Place(msgspec.Struct, frozen=True, array_like=True):
+    """A service or a real server: of the same name but at another place it is another one."""
+
+    name: str
+    address: str
+    ports: tuple[int, int]
+
+
+class KeptFlow(msgspec.Struct, frozen=True, array_like=True):
+    """A flow; `remembered`: it keeps its client's persistence record alive."""
+
+    port: Port
+    client: KeptAddress
+    source: KeptAddress | None
+    why: str
+    proven: bool
+    remembered: bool
+    created_s: float
+    last_in_s: float
+    last_out_s: float
+    traffic: Traffic
+    esp_in: tuple[int, ...]
+    esp_out: tuple[int, ...]
+
+
+class KeptMessage(msgspec.Struct, frozen=True, array_like=True):
+    """The latest IKE message of a session: what is concluded from silence depends on who had the last word."""
+
+    at_s: float
+    inward: bool
+    exchange: int
+    message_id: int
+    response: bool
+    size_bytes: int
+
+    def restored(self, shift_s: float) -> Message:
+        """As sessions have it."""
+        at_s = self.at_s + shift_s
+        return Message(at_s, self.inward, self.exchange, self.message_id, self.response, self.size_bytes, False)
+
+
+class KeptSession(msgspec.Struct, frozen=True, array_like=True, tag="s"):
+    """A session, with all flows that carry it."""
+
+    number: int
+    service: Place
+    server: Place
+    host: str
+    decided: str
+    why: str
+    phase: Phase
+    was_established: bool
+    spis: list[tuple[int, int]]
+    esp_in: tuple[int, ...]
+    esp_out: tuple[int, ...]
+    answered: tuple[int, int, int] | None
+    place: KeptAddress | None
+    source_address: str
+    created_s: float
+    last_seen_s: float
+    init_s: float | None
+    auth_answered_s: float | None
+    rekeyed_s: float
+    deleted_s: float
+    auth_response_bytes: int
+    server_fragments: bool
+    vendor: str | None
+    retransmitted: tuple[int, int]
+    traffic: Traffic
+    """What passed on flows that have ended."""
+    latest: KeptMessage | None
+    flows: list[KeptFlow]
+
+
+class Ended(msgspec.Struct, frozen=True, array_like=True, tag="e"):
+    """A session is no more."""
+
+    number: int
+
+
+class KeptRecord(msgspec.Struct, frozen=True, array_like=True, tag="p"):
+    """A persistence record, or a pin."""
+
+    service: str
+    client: str
+    server: str
+    last_used_s: float
+    pinned: bool
+
+
+class Forgotten(msgspec.Struct, frozen=True, array_like=True, tag="f"):
+    """A persistence record is no more."""
+
+    service: str
+    client: str
+
+
+Record: TypeAlias = Moment | KeptSession | Ended | KeptRecord | Forgotten
+
+
+def kept_session(session: Session) -> KeptSession:
+    """What is saved of a session."""
+    last = session.messages[-1] if session.messages else None
+    return KeptSession(
+        number=session.number,
+        service=place_of_service(session.service),
+        server=place_of_server(session.server),
+        host=session.host,
+        decided=session.decided,
+        why=session.why,
+        phase=session.phase,
+        was_established=session.was_established,
+        spis=session.spis,
+        esp_in=session.esp_in,
+        esp_out=session.esp_out,
+        answered=session.answered,
+        place=session.place,
+        source_address=session.source_address,
+        created_s=session.created_s,
+        last_seen_s=session.last_seen_s,
+        init_s=session.init_s,
+        auth_answered_s=session.auth_answered_s,
+        rekeyed_s=session.rekeyed_s,
+        deleted_s=session.deleted_s,
+        auth_response_bytes=session.auth_response_bytes,
+        server_fragments=session.server_fragments,
+        vendor=session.vendor if session.half_open else vendor_of(session),
+        retransmitted=(session.retransmitted_in, session.retransmitted_out),
+        traffic=(
+            session.ended_packets_in,
+            session.ended_bytes_in,
+            session.ended_packets_out,
+            session.ended_bytes_out,
+        ),
+        latest=None if last is None else _kept_message(last),
+        flows=[_kept_flow(flow) for flow in session.flows],
+    )
+
+
+def kept_record(service: Service, record: PersistenceRecord) -> KeptRecord:
+    """What is saved of a persistence record."""
+    return KeptRecord(service.name, record.client, record.server.name, record.last_used_s, record.pinned)
+
+
+def place_of_service(service: Service) -> Place:
+    """Where a service is."""
+    config = service.config
+    return Place(config.name, str(config.address), (config.ike_port, config.nat_t_port))
+
+
+def place_of_server(server: RealServer) -> Place:
+    """Where a real server is."""
+    return Place(server.name, server.address, server.ports)
+
+
+def restored_address(kept: KeptAddress) -> SocketAddress:
+    """A socket address as the kernel reports it; raises ValueError."""
+    match kept:
+        case (str(host), int(port)):
+            return host, port
+        case (str(host), int(port), int(label), int(scope)):
+            return host, port, label, scope
+        case _:
+            raise ValueError(f"not a socket address: {kept}")
+
+
+def _kept_message(message: Message) -> KeptMessage:
+    return KeptMessage(
+        message.at_s, message.inward, message.exchange, message.message_id, message.response, message.size_bytes
+    )
+
+
+def _kept_flow(flow: Flow) -> KeptFlow:
+    return KeptFlow(
+        flow.port,
+        flow.client,
+        flow.source,
+        flow.why,
+        flow.proven,
+        flow.persistence is not None,
+        flow.created_s,
+        flow.last_in_s,
+        flow.last_out_s,
+        (flow.packets_in, flow.bytes_in, flow.packets_out, flow.bytes_out),
+        flow.esp_in,
+        flow.esp_out,
+    )
