@@ -138,7 +138,8 @@ def yields(table: SessionTable, flow: Flow, now_s: float) -> bool:
     if not flow.why and any(session.half_open and not session.anonymous for session in flow.sessions):
         return False
     table.refresh(flow.sessions[0], now_s)
-    patience_s = esp.TALKING_S if flow.is_left else flow.service.config.timeouts.half_open_s
+    half_open_s = flow.service.config.timeouts.half_open_s
+    patience_s = min(esp.TALKING_S, half_open_s) if flow.is_left else half_open_s
     return not flow.proven or now_s - flow.last_out_s > patience_s
 
 

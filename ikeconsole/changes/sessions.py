@@ -81,8 +81,7 @@ async def move_client(app: ConsoleApp, host: str, server: str) -> None:
 async def pin_client(app: ConsoleApp, host: str, server: str) -> None:
     """Bind a client to SERVICE/SERVER; runs in a worker, as it waits for the operator."""
     lines = [
-        f"New sessions of {host} go to {printable(server)}, until you unpin it. "
-        "Its present ones stay where they are."
+        f"New sessions of {host} go to {printable(server)}, until you unpin it. Its present ones stay where they are."
     ]
     await confirm_and_do(app, calls.Pin(client=host, server=server), title=f"Pin {host}", verb="Pin", lines=lines)
 

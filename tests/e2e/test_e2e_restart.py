@@ -61,7 +61,6 @@ def _tidy(request: pytest.FixtureRequest) -> Iterator[None]:
         if isinstance(lab, Lab):
             lab.balancer.close()
             pins(lab).drop()
-            lab.balancer.forget_state()
             lab.tidy()
 
 

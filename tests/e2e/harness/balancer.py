@@ -124,9 +124,10 @@ class Balancer:
         return self._process is not None
 
     def close(self) -> None:
-        """Stop the engine, if one runs."""
+        """Stop the engine, if one runs, and have the next one know nothing of it."""
         if self.running:
             self.stop()
+        self.forget_state()
 
     def has_ended(self) -> bool:
         """Whether the engine that was started has ended by itself, or by somebody else's hand."""
