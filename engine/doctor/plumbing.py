@@ -47,10 +47,10 @@ def judge_plumbing(lost: Mapping[int, str]) -> Iterator[Diagnosis]:
     for version, what in lost.items():
         if what:
             yield TOPIC.fail(
-                f"IPv{version}: {what} is gone, so answers of transparent services' real servers are lost; "
-                "`nft flush ruleset`, as in /etc/nftables.conf, takes it away",
-                remedy="restart the engine, which makes it again; and flush only tables of your own",
-                command="systemctl restart ikeconsole",
+                f"IPv{version}: {what} is gone, so answers of transparent services' real servers are lost, "
+                "and the engine, which puts back what others take away, has not done so",
+                remedy="its alarm return-path-gone says why",
+                command="ikeconsole status",
             )
         else:
             yield TOPIC.ok(f"the engine's rules for IPv{version} answers are in place")

@@ -108,7 +108,7 @@ async def test_snat_services_need_no_return_path() -> None:
 
 def test_rules_that_somebody_took_away() -> None:
     lost, there = judge_plumbing({4: "the nftables table inet ikeconsole", 6: ""})
-    assert (lost.state, lost.command) == ("fail", "systemctl restart ikeconsole")
+    assert (lost.state, lost.command) == ("fail", "ikeconsole status")
     assert there.state == "ok"
 
 

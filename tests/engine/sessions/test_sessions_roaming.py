@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.config.schema import PersistenceKind, SchedulerKind
+from engine.config.schema import Duration, PersistenceKind, SchedulerKind, Timeouts
 from engine.sessions.claims import CLAIMANTS
 from engine.sessions.esp import SPIS_KEPT
 from engine.sessions.flow import SocketAddress
@@ -405,6 +405,19 @@ def test_address_and_port_of_a_client_that_moved_go_to_the_next_client_of_the_na
     assert world.client_sends((OFFICE, 4500), NAT_T, esp(0xB0B1)) == new.server.name
     assert world.client_sends(CAFE, NAT_T, esp(INWARD)) == moved.server.name
     audit(world)
+
+
+def test_port_that_was_left_gives_way_no_later_than_any_other() -> None:
+    """With a half-open timeout shorter than the patience with a flow that was left, the timeout counts."""
+    world = world_of_sessions(timeouts=Timeouts(half_open_s=Duration(2)))
+    moved, new = tunnel(world, OFFICE), tunnel(world, BOB, 2, 0xB0B1, 0xB0B2)
+    world.client_sends(CAFE, NAT_T, esp(INWARD))
+    world.server_sends(CAFE, NAT_T, esp(OUTWARD))
+    world.server_sends((OFFICE, 4500), NAT_T, esp(OUTWARD))
+    world.later(2.5)
+    world.server_sends(CAFE, NAT_T, esp(OUTWARD))
+    assert world.client_sends((OFFICE, 4500), NAT_T, esp(0xB0B1)) == new.server.name
+    assert moved.server is not new.server
 
 
 def test_guess_for_a_tunnel_whose_session_is_known_gives_way_to_esp_too() -> None:
