@@ -189,6 +189,7 @@ def test_a_tunnel_that_the_engine_finds_when_it_starts_is_counted(fresh_lab: Lab
     client.connect(lab.vip[Family.IPV4])
     client.await_data()
     lab.balancer.stop()
+    lab.balancer.forget_state()
     lab.balancer.start()
     client.await_data()
     assert lab.balancer.service(Family.IPV4).violations == {"esp-before-ike": 1}
