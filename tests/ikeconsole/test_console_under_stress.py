@@ -71,7 +71,7 @@ def told(app: ConsoleApp) -> list[str]:
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize(
-    ("before", "place"), [("a", None), ("t", Overview), ("2o", Sessions), ("2m", None), ("3w", Servers)]
+    ("before", "place"), [("a", None), ("t", Overview), ("2w", Sessions), ("2m", None), ("3w", Servers)]
 )
 async def test_enter_pressed_twice_in_haste_answers_a_dialog_once(before: str, place: type[Screen[Any]] | None) -> None:
     app = console()
