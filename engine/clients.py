@@ -14,6 +14,7 @@ from engine.control.records import Change, Effect, Explanation, PersistenceRow
 from engine.deployment import Deployment
 from engine.events import EventLog
 from engine.net.forwarder import Forwarder
+from engine.sessions import keys
 from engine.sessions.persistence import PersistenceRecord, client_network
 from engine.sessions.query import SLICE, BadQuery, in_network, parse_network, slices
 from engine.sessions.real_server import RealServer
@@ -111,7 +112,7 @@ class Clients:
                 service.persistence.pin(pin.client, target, now_s)
                 repinned.append(f"{service.name}/{target.name}")
             else:
-                self._forwarder.table.remember(service, host, target, now_s)
+                keys.remember(service, host, target, now_s)
         moved = await self._deployment.end_sessions(sessions, f"moved to {server} by the operator")
         ends = "ends" if moved == 1 else "end"
         done = f"{host} goes to {server} with its next packet: {count(moved, 'session')} {ends} and must reconnect"

@@ -25,6 +25,7 @@ from engine.net.return_path import ReturnPath
 from engine.net.upkeep import Upkeep
 from engine.policy.schedulers import Scheduler, make_scheduler
 from engine.probing import Probing
+from engine.sessions import keys
 from engine.sessions.flow import Port
 from engine.sessions.persistence import PersistenceRecord
 from engine.sessions.real_server import RealServer
@@ -279,7 +280,7 @@ class Deployment:
     def _change_sources(self, service: Service) -> None:
         """Have every flow of a service get a socket of the new kind with its next packet."""
         for session in self._sessions_of(service):
-            self._forwarder.table.use_source(session, "")
+            keys.use_source(session, "")
             for flow in session.flows:
                 self._forwarder.upstreams.close(flow)
                 flow.source = None

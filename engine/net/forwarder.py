@@ -14,7 +14,7 @@ from engine.net.outbox import Outbox
 from engine.net.snat import ANY_ADDRESS, sources_for
 from engine.net.starvation import Starvation
 from engine.net.upstreams import Upstreams
-from engine.sessions import invariants, steering, tracking
+from engine.sessions import invariants, keys, steering, tracking
 from engine.sessions.endings import RECOGNISED
 from engine.sessions.esp import spi_of
 from engine.sessions.fast_path import FastPath, NoFastPath
@@ -236,7 +236,7 @@ class Forwarder:
         else:
             raise OSError(errno.EADDRNOTAVAIL, "no source address is left")
         if flow.source is not None:
-            self.table.use_source(session, flow.source[0])
+            keys.use_source(session, flow.source[0])
 
 
 def _message(port: Port, data: memoryview) -> bytes:

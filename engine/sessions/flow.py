@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
+from math import inf
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -120,6 +121,13 @@ class Flow:
         """Silence after which the flow is forgotten."""
         timeouts = self.service.config.timeouts
         return timeouts.ike_idle_s if self.port is Port.IKE else timeouts.nat_t_idle_s
+
+    @property
+    def proof_due_s(self) -> float:
+        """When a known session's client must have been shown to be there, for the flow to stay."""
+        if self.proven or self.port is Port.IKE or any(session.half_open for session in self.sessions):
+            return inf
+        return self.created_s + self.service.config.timeouts.half_open_s
 
     @property
     def is_left(self) -> bool:

@@ -25,7 +25,7 @@ _SNAT = Source.SNAT
 
 
 class Service:
-    """One virtual service. The session table alone changes the indexes."""
+    """One virtual service. Only `keys` and `esp` change the indexes of its sessions."""
 
     def __init__(
         self,

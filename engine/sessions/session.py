@@ -195,6 +195,13 @@ class Session:
                     latest = flow.last_out_s
         return latest
 
+    def last_sign_s(self) -> float:
+        """When a half-open session was last heard of: what comes on a flow that it is only said to have is no sign."""
+        if self.anonymous:
+            return self.last_activity_s()
+        own = (flow.last_seen_s for flow in self.flows if flow.proven and flow.owner is self)
+        return max(self.last_seen_s, max(own, default=0.0))
+
     def take_leave_of(self, flow: Flow) -> None:
         """Carry over what passed on a flow that ends or gets another owner."""
         self.last_seen_s = max(self.last_seen_s, flow.last_seen_s)

@@ -8,7 +8,7 @@ from engine.config.schema import PersistenceKind, SchedulerKind
 from engine.policy.candidate import Candidate
 from engine.policy.eligibility import Ineligible, Standing, why_ineligible
 from engine.policy.slowstart import effective_weight
-from engine.sessions import invariants
+from engine.sessions import invariants, keys
 from engine.sessions.flow import Flow, Port, SocketAddress
 from engine.sessions.newcomers import source_of
 from engine.sessions.persistence import client_network, packed
@@ -79,7 +79,7 @@ def steer(
         raise Unsteerable("table-full") from None
     invariants.session_begins(session, port, header)
     if header is not None and not header.spi_r:
-        table.bind_spis(session, header.spi_i, 0)
+        keys.bind_spis(session, header.spi_i, 0)
     return table.add_flow(session, port, client, now_s)
 
 

@@ -1,23 +1,21 @@
-"""The session table: the one place where sessions, flows and their keys are made and unmade."""
+"""The session table: the one place where sessions and flows are made and unmade."""
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from itertools import count, islice
-from math import inf
 from typing import Protocol
 
-from engine.config.schema import PersistenceKind
-from engine.sessions import invariants
+from engine.sessions import invariants, keys
 from engine.sessions.endings import CROWDED, EVICTED, how_it_ended
 from engine.sessions.expiry import ExpiryQueue
 from engine.sessions.fast_path import FastPath, NoFastPath
 from engine.sessions.flow import Flow, Port, SocketAddress, format_address
-from engine.sessions.persistence import PersistenceRecord, client_network
+from engine.sessions.persistence import PersistenceRecord
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
-from engine.sessions.session import HALF_OPEN, SPI_PAIRS_KEPT, Phase, Session
+from engine.sessions.session import HALF_OPEN, Phase, Session
 
 AUTH_QUIET_S = 2.0
 DELETED_QUIET_S = 30.0
@@ -29,7 +27,6 @@ ENDINGS_KEPT = 10_000
 # To look up an enumeration's member by name costs as much as all else on a line that compares with it.
 _NAT_T = Port.NAT_T
 _ESTABLISHED, _MOVED, _IDLE, _CLOSED = Phase.ESTABLISHED, Phase.MOVED, Phase.IDLE, Phase.CLOSED
-_SOURCE_ADDRESS = PersistenceKind.SOURCE_ADDRESS
 
 
 class TableFull(Exception):
@@ -98,7 +95,7 @@ class SessionTable:
         self.sessions[session.number] = session
         self.half_open[session.number] = session
         server.half_open += 1
-        service.by_host.setdefault(host, []).append(session)
+        keys.claim(session)
         service.new_sessions += 1
         server.new_sessions += 1
         self.mark(session)
@@ -122,8 +119,8 @@ class SessionTable:
         self.flow_count += 1
         self.attach(session, flow)
         if client[0] == session.host:
-            self._keep_record(session, flow, now_s)
-        self._expiry.push(min(now_s + flow.idle_timeout_s, self._proof_due_s(flow)), flow, self._flow_due)
+            keys.keep_record(session, flow, now_s)
+        self._expiry.push(min(now_s + flow.idle_timeout_s, flow.proof_due_s), flow, self._flow_due)
         return flow
 
     def attach(self, session: Session, flow: Flow) -> None:
@@ -137,7 +134,7 @@ class SessionTable:
         session.flows.append(flow)
         self._settle(flow)
         if flow.source is not None and flow.service.is_snat and not session.source_address:
-            self.use_source(session, flow.source[0])
+            keys.use_source(session, flow.source[0])
         if len(flow.sessions) > HALF_OPEN_PER_FLOW:
             half_open = [other for other in flow.sessions if other.half_open]
             if len(half_open) > HALF_OPEN_PER_FLOW:
@@ -153,8 +150,8 @@ class SessionTable:
         if session.phase is _IDLE:
             self.set_phase(session, _ESTABLISHED)
         if flow.client[0] != session.host:
-            self._change_host(session, flow.client[0])
-        self._keep_record(session, flow, now_s)
+            keys.change_host(session, flow.client[0])
+        keys.keep_record(session, flow, now_s)
         if flow.port is Port.IKE:
             return
         before, session.place = session.place, flow.client
@@ -163,21 +160,6 @@ class SessionTable:
             session.why = f"{known}: moved here from {format_address(before)}; at first {session.decided}"
             self.set_phase(session, _MOVED)
             self._witness.moved(session, before)
-
-    def bind_spis(self, session: Session, spi_i: int, spi_r: int) -> None:
-        """Make a session known by an SPI pair; the responder's SPI may come later."""
-        spis = session.spis
-        if (spi_i, spi_r) in spis:
-            return
-        if (spi_i, 0) in spis:
-            spis[spis.index((spi_i, 0))] = (spi_i, spi_r)
-            return
-        if len(spis) >= SPI_PAIRS_KEPT:
-            forgotten, _ = spis.pop(0)
-            if all(known_i != forgotten for known_i, _ in spis):
-                session.service.by_spi.release(forgotten, session)
-        spis.append((spi_i, spi_r))
-        session.service.by_spi.claim(spi_i, session)
 
     def set_phase(self, session: Session, phase: Phase) -> None:
         """Move a session to a phase; loads and the close look at its flows follow."""
@@ -209,19 +191,6 @@ class SessionTable:
                 session.server.handshakes.add(took_s)
             self._witness.established(session)
 
-    def remember(self, service: Service, host: str, server: RealServer, now_s: float) -> PersistenceRecord:
-        """Point a client's persistence record at a server."""
-        network = client_network(host, service.config.persistence_prefix)
-        return service.persistence.remember(network, server, now_s)
-
-    def use_source(self, session: Session, address: str) -> None:
-        """Note which address stands for the client towards the real server (snat); empty: none does."""
-        if session.source_address != address:
-            self._release_source(session)
-            session.source_address = address
-            if address:
-                session.server.source_use[address] += 1
-
     def close(self, session: Session, reason: str = "") -> None:
         """End a session, and the flows that carried nothing else; the reason, if not given, is what was seen of it."""
         if session.phase is _CLOSED:
@@ -235,12 +204,7 @@ class SessionTable:
         session.service.ended_sessions += 1
         session.server.ended_sessions += 1
         del self.sessions[session.number]
-        for spi_i, _ in session.spis:
-            session.service.by_spi.release(spi_i, session)
-        for spi in session.esp_in:
-            session.service.by_esp.release(spi, session)
-        self._leave_host(session)
-        self._release_source(session)
+        keys.release(session)
         for flow in session.flows:
             flow.sessions.remove(session)
             self._settle(flow)
@@ -264,14 +228,7 @@ class SessionTable:
             self.half_open[session.number] = session
         elif session.phase is _IDLE:
             self.asleep[session.number] = session
-        service, address = session.service, session.source_address
-        service.by_host.setdefault(session.host, []).append(session)
-        for spi_i, _ in session.spis:
-            service.by_spi.claim(spi_i, session)
-        for spi in session.esp_in:
-            service.by_esp.claim(spi, session)
-        if address:
-            session.server.source_use[address] += 1
+        keys.claim(session)
         self.look_again(session, 0.0)
 
     def readmit_flow(self, flow: Flow, record: PersistenceRecord | None) -> None:
@@ -286,7 +243,7 @@ class SessionTable:
             flow.service.persistence.take(record)
         self._settle(flow)
         flow.esp_in, flow.esp_out = words_in, words_out
-        self._expiry.push(0.0, flow, self._check_flow)
+        self._expiry.push(0.0, flow, self._flow_due)
 
     def drop_flow(self, flow: Flow, reason: str = "") -> None:
         """End a flow; a session left without any sleeps if it was established, else it ends, as by `close`."""
@@ -349,17 +306,11 @@ class SessionTable:
         if not flow.sessions:
             return None
         self._fast_path.refresh(flow, now_s)
-        due_s = min(flow.last_seen_s + flow.idle_timeout_s, self._proof_due_s(flow))
+        due_s = min(flow.last_seen_s + flow.idle_timeout_s, flow.proof_due_s)
         if due_s > now_s:
             return due_s
         self.drop_flow(flow)
         return None
-
-    def _proof_due_s(self, flow: Flow) -> float:
-        """When a known session's client must have been shown to be there, for the flow to stay."""
-        if flow.proven or flow.port is Port.IKE or any(session.half_open for session in flow.sessions):
-            return inf
-        return flow.created_s + flow.service.config.timeouts.half_open_s
 
     def _part_with_a_flow(self, session: Session) -> None:
         """Make a session of very many flows leave one: rather than any other one that its server never answered on."""
@@ -381,33 +332,6 @@ class SessionTable:
         if flow.last_out_s > left.last_out_s:
             self.prove(session, flow, flow.last_out_s)
 
-    def _keep_record(self, session: Session, flow: Flow, now_s: float) -> None:
-        """Have a flow keep its client's persistence record alive, or make one.
-
-        A session that was set up elsewhere does not change where others of its new address go.
-        """
-        service = session.service
-        if flow.persistence is not None or service.config.persistence is not _SOURCE_ADDRESS:
-            return
-        if not session.half_open:
-            network = client_network(flow.client[0], service.config.persistence_prefix)
-            record = service.persistence.get(network, service.config.persistence_timeout_s, now_s)
-            if record is not None and record.flows and record.server is not session.server:
-                return
-        flow.persistence = self.remember(service, flow.client[0], session.server, now_s)
-        service.persistence.take(flow.persistence)
-
-    def _change_host(self, session: Session, host: str) -> None:
-        self._leave_host(session)
-        session.host, session.host_key = host, ""
-        session.service.by_host.setdefault(host, []).append(session)
-
-    def _leave_host(self, session: Session) -> None:
-        siblings = session.service.by_host[session.host]
-        siblings.remove(session)
-        if not siblings:
-            del session.service.by_host[session.host]
-
     def _check_session(self, session: Session, now_s: float) -> float | None:
         timeouts = session.service.config.timeouts
         if session.phase is _CLOSED:
@@ -417,7 +341,7 @@ class SessionTable:
             # Quiet after an IKE_AUTH answer that has room for an AUTH payload: a tunnel without traffic yet. A peer
             # that goes on with IKE_AUTH after all (EAP with a person at it) puts the session back.
             authenticated = session.authenticated
-            since_s = session.last_seen_s if authenticated else _last_sign_s(session)
+            since_s = session.last_seen_s if authenticated else session.last_sign_s()
             due_s = since_s + (AUTH_QUIET_S if authenticated else timeouts.half_open_s)
             if due_s > now_s:
                 return due_s
@@ -453,19 +377,3 @@ class SessionTable:
             session.server.half_open += step
         elif session.phase is _ESTABLISHED or session.phase is _MOVED:
             session.server.established += step
-
-    def _release_source(self, session: Session) -> None:
-        if session.source_address:
-            use = session.server.source_use
-            use[session.source_address] -= 1
-            if use[session.source_address] <= 0:
-                del use[session.source_address]
-            session.source_address = ""
-
-
-def _last_sign_s(session: Session) -> float:
-    """When a half-open session was last heard of: what comes on a flow that it is only said to have is no sign."""
-    if session.anonymous:
-        return session.last_activity_s()
-    own = (flow.last_seen_s for flow in session.flows if flow.proven and flow.owner is session)
-    return max(session.last_seen_s, max(own, default=0.0))

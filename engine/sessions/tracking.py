@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.sessions import esp
+from engine.sessions import esp, keys
 from engine.sessions.endings import RECOGNISED
 from engine.sessions.flow import Flow, Port
 from engine.sessions.noting import note
@@ -35,7 +35,7 @@ def ike_from_client(table: SessionTable, flow: Flow, header: IkeHeader, data: me
     if session is None:
         if header.exchange in _BEGINNING and not header.response:
             session = table.open(flow.service, flow.server, flow.client[0], SAME_FLOW, now_s, flow)
-            table.bind_spis(session, header.spi_i, 0)
+            keys.bind_spis(session, header.spi_i, 0)
             table.close_deleted(session, now_s)
         else:
             # Bound when the real server answers: anybody can make up SPIs, and new ones push known ones out.
@@ -65,7 +65,7 @@ def ike_from_server(table: SessionTable, flow: Flow, header: IkeHeader, data: me
         # In the clear anybody can have an answer come: that pushes out no SPIs.
         begun = exchange in _BEGINNING and session.half_open and len(session.spis) < SPI_PAIRS_KEPT
         if encrypted or begun:
-            table.bind_spis(session, header.spi_i, header.spi_r)
+            keys.bind_spis(session, header.spi_i, header.spi_r)
     if news and flow not in session.flows:
         recognise(table, flow, session)
     demands_cookie = note(table, session, flow.port, header, data, now_s, inward=False)

@@ -14,6 +14,7 @@ import trio
 from engine.config.load import load
 from engine.operations import Operations
 from engine.runtime import serve_forever
+from engine.sessions import keys
 from engine.sessions.flow import Port
 from engine.sessions.session import Phase
 
@@ -68,7 +69,7 @@ def fill(operations: Operations, sessions: int) -> None:
         flow = table.add_flow(session, Port.NAT_T, (host, 4500), now_s)
         flow.last_in_s = flow.last_out_s = now_s - place / 100
         flow.bytes_in, flow.bytes_out = 1_000 * place, 1_000 * (place * 31 % sessions)
-        table.bind_spis(session, number + 1, number + 1 << 20)
+        keys.bind_spis(session, number + 1, number + 1 << 20)
         table.set_phase(session, Phase.ESTABLISHED)
 
 

@@ -31,6 +31,7 @@ from engine.net.forwarder import Forwarder
 from engine.net.pump import Pump
 from engine.net.starvation import Starvation
 from engine.session_events import SessionEvents
+from engine.sessions import keys
 from engine.sessions.session import Phase
 
 A = RealServer(name="a", address=IPAddress("10.0.0.11"))
@@ -271,6 +272,6 @@ def fill(deployment: Deployment, forwarder: Forwarder, loads: list[int]) -> None
                 client += 1
                 host = f"198.51.100.{client}"
                 session = forwarder.table.open(service, server, host, "test", trio.current_time())
-                forwarder.table.remember(service, host, server, trio.current_time())
+                keys.remember(service, host, server, trio.current_time())
                 if number % 2:
                     forwarder.table.set_phase(session, Phase.ESTABLISHED)

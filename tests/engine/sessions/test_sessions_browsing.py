@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.sessions import browsing, query
+from engine.sessions import browsing, keys, query
 from engine.sessions.browsing import ORDERS_KEPT, SORTS, Order, Orders
 from engine.sessions.flow import Port
 from engine.sessions.query import BadQuery, Filter, make_filter, totals
@@ -71,7 +71,7 @@ def make_world(facts: list[tuple[str, str, str, int, int, bool]]) -> World:
         world.now_s += later_s
         session = world.table.open(world.service, world.server(server), host, why, world.now_s)
         if passed:
-            world.table.bind_spis(session, passed, 7)
+            keys.bind_spis(session, passed, 7)
             flow = world.table.add_flow(session, Port.NAT_T, (host, 1000 + number), world.now_s)
             flow.bytes_in = flow.packets_in = passed
             session.ended_bytes_out = session.ended_packets_out = passed % 2

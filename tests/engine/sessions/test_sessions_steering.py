@@ -8,6 +8,7 @@ from netaddr import IPAddress
 from engine.config.schema import AdminState, PersistenceKind, PrefixLengths, SchedulerKind
 from engine.config.schema import RealServer as RealServerConfig
 from engine.health.state import ServerHealth
+from engine.sessions import keys
 from engine.sessions.flow import SocketAddress
 from engine.sessions.real_server import RealServer
 from engine.sessions.session import Phase
@@ -298,7 +299,7 @@ def test_operators_move_counts_whatever_the_persistence() -> None:
     world = World(persistence=PersistenceKind.NONE)
     session = world.connect(ALICE, 1)
     world.table.close(session)
-    world.table.remember(world.service, ALICE, world.server("b"), world.now_s)
+    keys.remember(world.service, ALICE, world.server("b"), world.now_s)
     assert world.client_sends((ALICE, 500), IKE, init(2)) == "b"
     assert world.only_session().why == f"persistence {ALICE}/32"
 

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from engine.config.schema import AdminState, PersistenceKind, Source
 from engine.net.snat import sources_for
+from engine.sessions import keys
 from engine.sessions.flow import Flow, Port, SocketAddress
 from engine.sessions.session import Phase, Session
 from engine.sessions.table import FLOWS_PER_SESSION, HALF_OPEN_PER_FLOW, TableFull
@@ -164,7 +165,7 @@ class Traffic(RuleBasedStateMachine):
     @rule(host=st.sampled_from([OFFICE, ALICE]), name=servers)
     def operator_moves(self, host: str, name: str) -> None:
         self.operator_clears(host)
-        self.world.table.remember(self.world.service, host, self.world.server(name), self.world.now_s)
+        keys.remember(self.world.service, host, self.world.server(name), self.world.now_s)
 
     @rule(host=st.sampled_from([OFFICE, ALICE]), name=servers)
     def operator_pins(self, host: str, name: str) -> None:

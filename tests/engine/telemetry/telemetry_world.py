@@ -13,6 +13,7 @@ from engine.config.schema import Service as ServiceConfig
 from engine.health.result import ProbeResult
 from engine.health.state import ServerHealth
 from engine.policy.schedulers import make_scheduler
+from engine.sessions import keys
 from engine.sessions.flow import Flow, Port, SocketAddress
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
@@ -66,7 +67,7 @@ class Sessions:
         """A client's new session whose IKE messages reached the server `packets_in` times."""
         self._clients += 1
         session = self.table.open(service, server, f"192.0.2.{self._clients}", "test", now_s)
-        self.table.bind_spis(session, self._clients, 0)
+        keys.bind_spis(session, self._clients, 0)
         flow = self.table.add_flow(session, Port.IKE, (session.host, 500), now_s)
         self.ask(flow, packets_in)
         return session

@@ -12,6 +12,7 @@ from engine.control.records import Event
 from engine.control.status import Alarm
 from engine.events import EventLog
 from engine.net.upstreams import Upstreams
+from engine.sessions import keys
 from engine.sessions.invariants import StrangeReply
 from engine.sessions.service import Service
 from engine.telemetry.alarms import AlarmBoard, Finding
@@ -182,7 +183,7 @@ def test_a_server_that_answers_nobody_in_snat_mode_has_a_firewall_or_no_daemon()
     watched = Watched(service(server, source=Source.SNAT))
     watched.later(10)
     session = watched.sessions.begin(watched.service, server, watched.now_s, packets_in=2)
-    watched.sessions.table.use_source(session, "10.0.9.1")
+    keys.use_source(session, "10.0.9.1")
     remedy = watched.later(6)["no-replies"].remedy
     assert "firewall of a lets UDP 500 and 4500 from 10.0.9.1 in" in remedy
     assert "IKE service runs" in remedy
