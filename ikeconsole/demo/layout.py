@@ -68,7 +68,7 @@ class Layout:
             "snat_addresses": [SNAT_POOL],
             "persistence_timeout": "1m",
             # Everything happens in seconds that in life takes minutes.
-            "timeouts": {"half_open": "10s", "ike_idle": "15s", "nat_t_idle": "12s", "spi_binding": "20s"},
+            "timeouts": {"half_open": "10s", "ike_idle": "15s", "nat_t_idle": "40s", "spi_binding": "1m"},
             "health": {"interval": "1s", "timeout": "500ms", "fall": 2, "rise": 2},
             "real_server": [
                 {"name": server, "address": address} for server, address in REAL_SERVER_ADDRESSES[name].items()
