@@ -37,10 +37,12 @@ def has_lost_port(flow: Flow) -> bool:
 
 
 def carries_tunnel(flow: Flow) -> bool:
-    """Whether ESP of an established session may come on a flow, and may go on to its real server."""
+    """Whether ESP of a session may come on a flow, and may go on to its real server: from its IKE_AUTH answer on."""
     # An established session owns a flow before any that is being set up.
     owner = flow.owner
-    return owner is not None and not owner.half_open and flow.port is _NAT_T and flow.server.keeps_sessions
+    if owner is None or (owner.half_open and not owner.auth_accepted):
+        return False
+    return flow.port is _NAT_T and flow.server.keeps_sessions
 
 
 def entries(flow: Flow) -> Entries | None:

@@ -12,6 +12,7 @@ from engine.fastpath.found import FoundFlow
 from engine.fastpath.kernel_flow import KernelFlow
 from engine.fastpath.layout import FlowLayout, tick_now
 from engine.fastpath.totals import NoPlace, Totals
+from engine.sessions.fast_path import Carried
 from engine.sessions.flow import Flow
 from engine.sessions.real_server import RealServer
 
@@ -30,8 +31,17 @@ class Reconciler:
     slow path because the kernel cannot take them, by reason.
     """
 
-    def __init__(self, tables: Mapping[FlowLayout, FlowTable], totals: Totals) -> None:
+    def __init__(
+        self,
+        tables: Mapping[FlowLayout, FlowTable],
+        totals: Totals,
+        carried: Carried = lambda flow, now_s: None,
+    ) -> None:
+        """`carried` is told of flows that the kernel has forwarded ESP of while a session is being set up on them."""
         self.refused: Counter[str] = Counter()
+        self.beginning: list[Flow] = []
+        """Offered flows on which no ESP can have come yet."""
+        self._carried = carried
         self._tables = tables
         self._totals = totals
         self._offered: OrderedDict[Flow, None] = OrderedDict()
@@ -59,8 +69,21 @@ class Reconciler:
     def offer(self, flow: Flow) -> None:
         """Have a flow looked at: it, its sessions or its source address have changed, or it has ended."""
         # Most offers are of flows on which a session is being set up: nothing is to be done about these yet.
-        if carries_tunnel(flow) or flow in self._held or flow in self._waiting:
+        if flow in self._held or flow in self._waiting:
             self._offered[flow] = None
+        elif carries_tunnel(flow):
+            if flow.owner is not None and flow.owner.half_open:
+                self.beginning.append(flow)
+            self._offered[flow] = None
+
+    def begin(self, now_s: float) -> None:
+        """Give flows to the kernel before their first ESP can come; those that are very many have to wait."""
+        some = self.beginning[:CHANGED_AT_ONCE]
+        self.beginning.clear()
+        for flow in some:
+            if flow in self._offered and flow not in self._held and (wanted := self._wanted(flow)) is not None:
+                del self._offered[flow]
+                self._hand_over(flow, wanted, now_s)
 
     def offer_held(self) -> None:
         """Have every flow looked at that the kernel has: it may have changed when nobody offered it."""
@@ -120,10 +143,15 @@ class Reconciler:
         while some := list(islice(everything, CREDITED_AT_ONCE)):
             now_ticks, now_s = tick_now(), clock()
             for held in some:
-                if self._has(held) and not held.credit(now_ticks, now_s):
+                if not self._has(held):
+                    continue
+                flow = held.flow
+                if not held.credit(now_ticks, now_s):
                     # A NAT may have given the address and port to another client: the slow path looks, and decides.
                     self._take_back(held, now_s)
-                    self._waiting[held.flow] = ""
+                    self._waiting[flow] = ""
+                elif flow.fast and flow.owner is not None and flow.owner.half_open:
+                    self._carried(flow, now_s)
             yield len(some)
 
     def abandon(self, server: RealServer, now_s: float) -> Iterator[int]:

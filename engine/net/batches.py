@@ -30,7 +30,8 @@ _MSG_DONTWAIT = socket.MSG_DONTWAIT
 _FAMILY = struct.Struct("=H")
 _PORT = struct.Struct("!H")
 _SCOPE = struct.Struct("=I")
-_FAMILY_V6 = _FAMILY.pack(socket.AF_INET6)
+_INET, _INET6 = socket.AF_INET, socket.AF_INET6
+_FAMILY_V6 = _FAMILY.pack(_INET6)
 _MAPPED_PREFIX = bytes(10) + b"\xff\xff"
 
 
@@ -170,6 +171,11 @@ def raw_bytes(family: socket.AddressFamily) -> int:
     return 28 if family == socket.AF_INET6 else 16
 
 
+def family_of(raw: bytes) -> socket.AddressFamily:
+    """The address family of a raw socket address."""
+    return _INET6 if raw[:2] == _FAMILY_V6 else _INET
+
+
 def to_raw(address: SocketAddress) -> bytes:
     """An address as the kernel writes it (ip(7), ipv6(7))."""
     host, port = address[0], address[1]
@@ -183,7 +189,7 @@ def to_raw(address: SocketAddress) -> bytes:
 def from_raw(raw: bytes) -> SocketAddress:
     """The address that raw bytes stand for, in the form that Python's own sockets give."""
     (port,) = _PORT.unpack_from(raw, 2)
-    if raw[:2] == _FAMILY.pack(socket.AF_INET6):
+    if raw[:2] == _FAMILY_V6:
         (scope,) = _SCOPE.unpack_from(raw, 24)
         host = socket.inet_ntop(socket.AF_INET6, raw[8:24])
         return (f"{host}%{_interface(scope)}" if scope else host, port, 0, scope)

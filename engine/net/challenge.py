@@ -19,9 +19,9 @@ from typing import Final, Protocol
 import msgspec
 import trio
 
-from engine.net.batches import from_raw, mapped_address
+from engine.net.batches import mapped_address
 from engine.policy.admission import Verdict
-from engine.sessions.flow import Port
+from engine.sessions.flow import Port, SocketAddress
 from engine.sessions.newcomers import TICK_S, Newcomers
 from engine.sessions.service import Service
 from engine.sessions.steering import Unsteerable
@@ -68,15 +68,19 @@ class Challenge:
         self._rotated_s = 0.0
         self.state = ChallengeState(frozenset(), CookieKeys(0, _new_key(), _new_key()))
 
-    def admits(self, at: ClientPort, peer: bytes, header: IkeHeader, data: memoryview, now_s: float) -> bool:
+    def admits(
+        self, at: ClientPort, peer: bytes, client: SocketAddress, header: IkeHeader, data: memoryview, now_s: float
+    ) -> bool:
         """Whether an IKE_SA_INIT message may go on to a real server; False: its sender was asked for a cookie.
+
+        `peer` is the sender's raw address, `client` the same as a socket address.
 
         Raises:
             Unsteerable: it is dropped.
         """
         service = at.service
         newcomers, config = service.newcomers, service.config
-        host, port = from_raw(peer)[:2]
+        host, port = client[:2]
         # What repeats the message that began a session passes, but only from its own address: else whoever has a
         # session could send forged messages past the challenge. Responses, and what nobody sent, go no further anyway.
         known = not header.spi_r and service.named_by(header, host) is not None
@@ -86,7 +90,8 @@ class Challenge:
         start = HEADER_SIZE_BYTES + (len(NON_ESP_MARKER) if at.port is Port.NAT_T else 0)
         content, address = data[start:], mapped_address(peer)
         asked = newcomers.challenging(config)
-        match newcomers.judge(config, host, proven=asked and self._proves(newcomers, header, content, address)):
+        proven = asked and self._proves(newcomers, header, content, address)
+        match newcomers.judge(config, host, challenging=asked, proven=proven):
             case Verdict.ADMIT:
                 return True
             case Verdict.SOURCE_LIMIT:

@@ -18,7 +18,7 @@ from engine.sessions import invariants, keys, steering, tracking
 from engine.sessions.endings import RECOGNISED
 from engine.sessions.esp import spi_of
 from engine.sessions.fast_path import FastPath, NoFastPath
-from engine.sessions.flow import ClientSide, Flow, Port
+from engine.sessions.flow import ClientSide, Flow, Port, SocketAddress
 from engine.sessions.service import Service
 from engine.sessions.steering import Unsteerable
 from engine.sessions.table import SessionTable, TableFull, Witness
@@ -59,6 +59,7 @@ class Forwarder:
         self.outbox = Outbox()
         self.fast_path: FastPath = fast_path or NoFastPath()
         self.table = SessionTable(max_sessions, self.release, witness, self.fast_path)
+        self.fast_path.tell(self._kernel_carries)
         self.upstreams = Upstreams(max_open_sockets)
         self.captures = Captures()
         self.challenge = Challenge()
@@ -85,16 +86,17 @@ class Forwarder:
         try:
             header = read_header(data, listener.port is _NAT_T)
             begins = header is not None and header.exchange == _INIT and not header.response
-            if header is not None and begins and not self.challenge.admits(listener, peer, header, data, now_s):
+            client = flow.client if flow is not None else from_raw(peer)
+            if header is not None and begins and not self.challenge.admits(listener, peer, client, header, data, now_s):
                 if self.captures.running:
-                    self.captures.turned_away(service, listener.port, from_raw(peer), data, "cookie-demanded")
+                    self.captures.turned_away(service, listener.port, client, data, "cookie-demanded")
                 return None
             word = _ESP_WORD.unpack_from(data)[0] if header is None and len(data) >= ESP_HEADER_SIZE_BYTES else 0
             if flow is not None and self._is_of_another(flow, header, word, now_s):
                 self.table.drop_flow(flow, RECOGNISED)
                 flow = None
             if flow is None:
-                flow = self._new_flow(listener, peer, header, word, now_s)
+                flow = self._new_flow(listener, peer, client, header, word, now_s)
             if header is not None:
                 session = tracking.ike_from_client(self.table, flow, header, data, now_s)
                 invariants.request_passes(session, flow, header, len(data))
@@ -162,6 +164,9 @@ class Forwarder:
         flow.peer = peer
         listener.flows[peer] = flow
 
+    def _kernel_carries(self, flow: Flow, now_s: float) -> None:
+        tracking.tunnel_alive(self.table, flow, 0, now_s, from_server=False)
+
     def _turn_away(self, listener: Listening, peer: bytes, data: memoryview, reason: str) -> None:
         listener.service.drops[reason] += 1
         if self.captures.running:
@@ -172,14 +177,21 @@ class Forwarder:
         service = flow.service
         if not service.config.port_following or (header is None and (not word or word in flow.esp_in)):
             return False
-        known = steering.recognised(service, flow.client[0], header, spi_of(word))
+        known = steering.recognised(service, flow.client[0], header, spi_of(word) if word else 0)
         return known is not None and known.server is not flow.server and tracking.yields(self.table, flow, now_s)
 
-    def _new_flow(self, listener: Listening, peer: bytes, header: IkeHeader | None, word: int, now_s: float) -> Flow:
+    def _new_flow(
+        self,
+        listener: Listening,
+        peer: bytes,
+        client: SocketAddress,
+        header: IkeHeader | None,
+        word: int,
+        now_s: float,
+    ) -> Flow:
         service = listener.service
         if header is None and not word:
             raise Unsteerable("keepalive-without-flow")
-        client = from_raw(peer)
         if not client[1] or client[:2] in self.endpoints or service.server_at(client):
             # Nobody to answer, or the answer would come back here as the next client's datagram.
             raise Unsteerable("impossible-source")
@@ -188,7 +200,7 @@ class Forwarder:
             self.adopt(listener, peer, known)
             return known
         taken = service.new_sessions
-        flow = steering.steer(self.table, service, listener.port, client, header, spi_of(word), now_s)
+        flow = steering.steer(self.table, service, listener.port, client, header, spi_of(word) if word else 0, now_s)
         if service.starved and service.new_sessions > taken:
             self._starvation.ends(service)
         self.adopt(listener, peer, flow)

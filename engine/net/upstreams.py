@@ -13,7 +13,7 @@ from itertools import cycle, islice
 from random import SystemRandom
 
 from engine.net import sockets
-from engine.net.batches import to_raw
+from engine.net.batches import family_of, to_raw
 from engine.net.errors import send_failure
 from engine.net.impersonation import Guise, Impersonator
 from engine.sessions.flow import Flow
@@ -56,14 +56,13 @@ class Upstreams:
 
     def open(self, flow: Flow, source: str) -> None:
         """Let a flow send; `source` is the snat address, empty for the route's own. Raises OSError."""
-        remote = flow.server.endpoint(flow.port)
-        server = _raw_endpoint(remote)
+        server = _raw_endpoint(flow.server.endpoint(flow.port))
         raw_source: bytes | None
         if not flow.service.is_snat:
             flow.source, raw_source = flow.client, flow.peer
         else:
             raw_source = self._spare_source(flow, server, source) if self._spare_ports else None
-        if raw_source is None or not self._disguise(flow, raw_source):
+        if raw_source is None or not self._disguise(flow, server, raw_source):
             self._open_socket(flow, source)
 
     def resume(self, flow: Flow, spare_ports: range) -> bool:
@@ -73,7 +72,8 @@ class Upstreams:
         """
         source = flow.source
         assert source is not None
-        if source[1] not in spare_ports or not self._disguise(flow, to_raw(source)):
+        server = _raw_endpoint(flow.server.endpoint(flow.port))
+        if source[1] not in spare_ports or not self._disguise(flow, server, to_raw(source)):
             self._open_socket(flow, source[0])
         return flow.source == source
 
@@ -168,11 +168,9 @@ class Upstreams:
                 return raw_source
         return None
 
-    def _disguise(self, flow: Flow, raw_source: bytes) -> bool:
-        """Give a flow a guise; False: this process may not."""
-        remote = flow.server.endpoint(flow.port)
-        impersonator = self._impersonator(sockets.family_of(remote[0]))
-        server = _raw_endpoint(remote)
+    def _disguise(self, flow: Flow, server: bytes, raw_source: bytes) -> bool:
+        """Give a flow a guise towards a real server's raw address; False: this process may not."""
+        impersonator = self._impersonator(family_of(server))
         if impersonator is None:
             return False
         flow.upstream = guise = Guise(flow, server, raw_source, impersonator)

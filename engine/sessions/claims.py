@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,10 +32,12 @@ class Claims:
         """The first session that has an SPI."""
         return self._first.get(spi)
 
-    def all(self, spi: int) -> list[Session]:
+    def all(self, spi: int) -> Sequence[Session]:
         """Every session that an SPI leads to, the first in front."""
         first = self._first.get(spi)
-        return [] if first is None else [first, *self._others.get(spi, ())]
+        if first is None:
+            return ()
+        return (first,) if spi not in self._others else (first, *self._others[spi])
 
     def claim(self, spi: int, session: Session) -> None:
         """Have an SPI lead to a session, too."""

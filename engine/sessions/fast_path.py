@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeAlias
 
 import msgspec
 
@@ -26,8 +26,16 @@ class Forwarded(msgspec.Struct, frozen=True):
     found: object
 
 
+Carried: TypeAlias = Callable[[Flow, float], None]
+"""Told that the kernel has forwarded ESP of a flow on which a session is being set up, and the time."""
+
+
 class FastPath(Protocol):
     """Takes flows that need no look over, and gives them back."""
+
+    def tell(self, carried: Carried) -> None:
+        """Tell this of flows from now on."""
+        ...
 
     def offer(self, flow: Flow) -> None:
         """Look at a flow that ended, or whose sessions or source changed: the kernel may have it now, or may not."""
@@ -37,8 +45,16 @@ class FastPath(Protocol):
         """Bring a flow's counters and the moments it was last seen up to date."""
         ...
 
+    def count(self, server: RealServer) -> None:
+        """Bring a real server's counters up to date."""
+        ...
+
     def abandon(self, server: RealServer, now_s: float) -> Iterable[int]:
         """Take a real server's flows back at once, some of them each turn: faster than session by session."""
+        ...
+
+    def tunnels_begin(self, now_s: float) -> None:
+        """Answers that wait to leave complete tunnels: their ESP may come right after, and has nothing to overtake."""
         ...
 
     def at_rest(self, now_s: float) -> None:
@@ -49,15 +65,24 @@ class FastPath(Protocol):
 class NoFastPath:
     """Everything takes the slow path."""
 
+    def tell(self, carried: Carried) -> None:
+        """There will be nothing to tell."""
+
     def offer(self, flow: Flow) -> None:
         """Leave it there."""
 
     def refresh(self, flow: Flow, now_s: float) -> None:
         """Nothing else has seen the flow."""
 
+    def count(self, server: RealServer) -> None:
+        """They are."""
+
     def abandon(self, server: RealServer, now_s: float) -> Iterable[int]:
         """It has none."""
         return ()
+
+    def tunnels_begin(self, now_s: float) -> None:
+        """They begin on the slow path."""
 
     def at_rest(self, now_s: float) -> None:
         """Nothing waits for it."""

@@ -72,11 +72,11 @@ class Newcomers:
             case CookieChallenge.OFF:
                 return False
 
-    def judge(self, config: ServiceConfig, host: str, *, proven: bool) -> Verdict:
+    def judge(self, config: ServiceConfig, host: str, *, challenging: bool, proven: bool) -> Verdict:
         """Whether an IKE SA of a client address may begin; `proven`: it brought a cookie that was sent there."""
         return judge(
             Newcomer(
-                challenging=self.challenging(config),
+                challenging=challenging,
                 proven=proven,
                 half_open=self.half_open,
                 half_open_limit=config.half_open_limit,

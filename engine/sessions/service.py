@@ -81,11 +81,18 @@ class Service:
         Before the responder has an SPI anybody may choose the same as somebody else, or repeat what was sent: such a
         message belongs to an IKE SA that is being set up from the same address, or to none that is known.
         """
-        claimants = self.by_spi.all(header.spi_i)
-        if not header.spi_r:
-            return next((session for session in claimants if session.half_open and session.host == host), None)
-        pair = header.spi_i, header.spi_r
-        return next((session for session in claimants if pair in session.spis), None)
+        # Asked several times for every message: without what generators cost, and mostly about one session or none.
+        spi_i, spi_r = header.spi_i, header.spi_r
+        if not spi_r:
+            for session in self.by_spi.all(spi_i):
+                if session.half_open and session.host == host:
+                    return session
+            return None
+        pair = spi_i, spi_r
+        for session in self.by_spi.all(spi_i):
+            if pair in session.spis:
+                return session
+        return None
 
     def begun_with(self, spi_i: int) -> Session | None:
         """The session with an initiator SPI that waits for the responder's, if there is one."""

@@ -75,6 +75,9 @@ def ike_from_server(table: SessionTable, flow: Flow, header: IkeHeader, data: me
             others_bytes = session.auth_response_bytes if header.next_payload == _SKF else 0
             session.auth_response_bytes = max(len(data), others_bytes)
             table.look_again(session, now_s + AUTH_QUIET_S)
+            if encrypted and session.half_open:
+                # Whom a real server tells secrets is no flood, however long the rest takes.
+                session.service.newcomers.leave(session.number)
     elif exchange == _INIT:
         if demands_cookie and session.phase is Phase.INIT:
             table.set_phase(session, Phase.COOKIE)
@@ -145,10 +148,14 @@ def yields(table: SessionTable, flow: Flow, now_s: float) -> bool:
 
 def _named(flow: Flow, header: IkeHeader) -> Session | None:
     """The session that an IKE message belongs to by its SPIs, as far as they tell."""
-    on_flow = next((s for s in flow.sessions if any(spi_i == header.spi_i for spi_i, _ in s.spis)), None)
-    if on_flow is not None and not header.spi_r:
-        return on_flow
-    return flow.service.named_by(header, flow.client[0]) or on_flow
+    named = flow.service.named_by(header, flow.client[0]) if header.spi_r else None
+    if named is not None:
+        return named
+    for session in flow.sessions:
+        for spi_i, _ in session.spis:
+            if spi_i == header.spi_i:
+                return session
+    return None if header.spi_r else flow.service.named_by(header, flow.client[0])
 
 
 def _is_news(session: Session, header: IkeHeader) -> bool:

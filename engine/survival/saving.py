@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -27,6 +28,8 @@ REWRITTEN_EVERY_S: Final = 300.0
 """Counters, and when flows were last heard of, are no changes: what is saved of them is as old as this at most."""
 GROWN_BYTES: Final = 1 << 20
 """So much may be appended to a file, however small it was, before it is written anew."""
+BEGINNING_S: Final = 1.0
+"""A session that has just begun is saved when it is set up, or when that takes longer than this: not several times."""
 TRIED_AGAIN_S: Final = 10.0
 AT_ONCE: Final = 100
 """Sessions between two turns of the forwarder: a millisecond."""
@@ -45,6 +48,8 @@ class Saving:
         """What is appended to; None: there is nothing yet, or it could not be written to."""
         self._whole_bytes = 0
         """Of the file when it had been written anew."""
+        self._written = 0
+        """Records in the file."""
         self._rewritten_s = self._appended_s = 0.0
         self._one_at_a_time = trio.Lock()
         self._begun = False
@@ -61,7 +66,7 @@ class Saving:
         async with self._one_at_a_time:
             file, now_s = self._file, trio.current_time()
             old = now_s - self._rewritten_s >= REWRITTEN_EVERY_S
-            if file is None or old or file.size_bytes > 2 * self._whole_bytes + GROWN_BYTES:
+            if file is None or old or self._is_mostly_outdated(file):
                 await self._save_all()
                 return
             try:
@@ -80,7 +85,7 @@ class Saving:
         if self._file is None:
             return
         try:
-            for changes in _portions(self._changes()):
+            for changes in _portions(self._changes(math.inf)):
                 self._file.append(frame(Moment.now(trio.current_time()), changes))
         except OSError as error:
             self._fail(error)
@@ -88,9 +93,17 @@ class Saving:
         self._file.close()
         self._file = None
 
+    def _is_mostly_outdated(self, file: JournalFile) -> bool:
+        """Whether most of a file was written anew further down: not where it only grows with the table."""
+        if file.size_bytes <= 2 * self._whole_bytes + GROWN_BYTES:
+            return False
+        there_are = len(self._table.sessions) + sum(len(service.persistence) for service in self._services.values())
+        return self._written > 2 * there_are
+
     async def _save_all(self) -> None:
         """What changes meanwhile goes into the old file and the new one."""
         self._watch()
+        self._written = 0
         fresh: JournalFile | None = None
         try:
             fresh = await trio.to_thread.run_sync(JournalFile, self.path)
@@ -121,13 +134,16 @@ class Saving:
         await self._append_changes(files, or_nothing=True)
 
     async def _append_changes(self, files: Sequence[JournalFile], *, or_nothing: bool = False) -> None:
-        silent_s = trio.current_time() - self._appended_s
-        for some in _portions(self._changes(), or_nothing=or_nothing or silent_s >= TOLD_EVERY_S):
+        now_s = trio.current_time()
+        changes = self._changes(now_s - BEGINNING_S)
+        for some in _portions(changes, or_nothing=or_nothing or now_s - self._appended_s >= TOLD_EVERY_S):
             await self._write(files, some)
             self._appended_s = trio.current_time()
 
     async def _write(self, files: Iterable[JournalFile], records: Iterable[Record]) -> None:
-        data = frame(Moment.now(trio.current_time()), records)
+        some = list(records)
+        self._written += len(some)
+        data = frame(Moment.now(trio.current_time()), some)
         for file in files:
             # A disk may take its time, in which datagrams must not wait.
             await trio.to_thread.run_sync(file.append, data)
@@ -141,8 +157,11 @@ class Saving:
             if session.phase is not Phase.CLOSED:
                 yield kept_session(session)
 
-    def _changes(self) -> Iterator[Record]:
-        """What has changed since this was asked last, as it is when its turn comes."""
+    def _changes(self, begun_before_s: float) -> Iterator[Record]:
+        """What has changed since this was asked last, as it is when its turn comes.
+
+        Sessions that are being set up and have not begun before that moment are left for the next time.
+        """
         changed, self._table.changed = self._table.changed or {}, {}
         clients = []
         for service in self._services.values():
@@ -155,7 +174,12 @@ class Saving:
             record = service.persistence.find(client)
             yield Forgotten(service.name, client) if record is None else kept_record(service, record)
         for number, session in changed.items():
-            yield Ended(number) if session.phase is Phase.CLOSED else kept_session(session)
+            if session.phase is Phase.CLOSED:
+                yield Ended(number)
+            elif session.half_open and session.created_s > begun_before_s:
+                self._table.mark(session)
+            else:
+                yield kept_session(session)
 
     def _watch(self) -> None:
         """Have everything noted that changes from now on."""

@@ -15,6 +15,7 @@ LARGEST_COMPLAINT_BYTES: Final = 400
 _SILENT = frozenset({PayloadType.SK, PayloadType.SKF, PayloadType.SA, 0})
 """First payloads of messages that complain of nothing: encrypted ones, and agreements."""
 _INIT = Exchange.IKE_SA_INIT
+_VENDOR = PayloadType.V
 
 
 def complaints(header: IkeHeader, data: bytes | bytearray | memoryview, offset: int) -> tuple[Notify, ...]:
@@ -38,4 +39,4 @@ def read_vendor_ids(message: bytes) -> tuple[bytes, ...]:
     """The vendor ids of an IKE message, without non-ESP marker; raises WireError only."""
     header = parse_header(message)
     chain = payload_chain(header.next_payload, message[HEADER_SIZE_BYTES : header.length])
-    return tuple(body for payload_type, body in chain if payload_type == PayloadType.V)
+    return tuple([body for payload_type, body in chain if payload_type == _VENDOR])

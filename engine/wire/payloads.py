@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from enum import IntEnum
 from typing import Final
 
@@ -19,6 +18,7 @@ MAX_PAYLOADS: Final = 64
 """Of one message: far more than any peer has reason to send."""
 
 _GENERIC = struct.Struct("!BxH")
+_GENERIC_BYTES: Final = _GENERIC.size
 _KEY_EXCHANGE = struct.Struct("!H2x")
 _FRAGMENT = struct.Struct("!HH")
 
@@ -130,24 +130,27 @@ def parse_message(data: bytes | bytearray | memoryview, offset: int = 0, size: i
     )
 
 
-def payload_chain(payload_type: int, content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield type and body of each payload, an encrypted one as the last; raises WireError only."""
-    at = seen = 0
+def payload_chain(payload_type: int, content: bytes) -> list[tuple[int, bytes]]:
+    """Type and body of each payload, an encrypted one as the last; raises WireError only."""
+    chain: list[tuple[int, bytes]] = []
+    at, size = 0, len(content)
     while payload_type != 0:
-        if seen == MAX_PAYLOADS:
+        if len(chain) == MAX_PAYLOADS:
             raise WireError("bad-payload", f"the message has more than {MAX_PAYLOADS} payloads")
-        if at + _GENERIC.size > len(content):
+        body_at = at + _GENERIC_BYTES
+        if body_at > size:
             raise WireError("bad-payload", f"the message ends before its {payload_name(payload_type)} payload")
         next_type, length = _GENERIC.unpack_from(content, at)
-        end = at + length
-        if length < _GENERIC.size or end > len(content):
+        at += length
+        if at < body_at or at > size:
             raise WireError("bad-payload", f"a {payload_name(payload_type)} payload cannot have {length} bytes here")
-        yield payload_type, content[at + _GENERIC.size : end]
+        chain.append((payload_type, content[body_at:at]))
         if payload_type in _ENCRYPTED:
-            return
-        payload_type, at, seen = next_type, end, seen + 1
-    if at != len(content):
-        raise WireError("bad-payload", f"{len(content) - at} bytes follow the last payload")
+            return chain
+        payload_type = next_type
+    if at != size:
+        raise WireError("bad-payload", f"{size - at} bytes follow the last payload")
+    return chain
 
 
 def _fields(layout: struct.Struct, body: bytes, what: str) -> tuple[int, ...]:

@@ -39,7 +39,7 @@ class KernelDouble:
     made: list[KernelDouble]
     failure: FastPathError | None
 
-    def __init__(self, config: Config, servers: object, pins: object) -> None:
+    def __init__(self, config: Config, servers: object, pins: object, carried: object) -> None:
         self.is_open = False
         self.replaces = False
         self.why_unpinned = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from math import log
+from math import inf, log
 
 from engine.policy.candidate import Candidate, weighted
 
@@ -24,7 +24,12 @@ class SourceHash:
     def choose(self, candidates: Sequence[Candidate], client: bytes) -> Candidate | None:
         """The server with the best lot."""
         keyed = blake2b(client, digest_size=8, key=self._key)
-        return min(weighted(candidates), key=lambda server: _lot(server, keyed.copy()), default=None)
+        best, best_lot = None, inf
+        for server in weighted(candidates):
+            lot = _lot(server, keyed.copy())
+            if lot < best_lot:
+                best, best_lot = server, lot
+        return best
 
     peek = choose
 

@@ -19,6 +19,7 @@ from engine.fastpath.layout import (
 )
 from engine.fastpath.reconciler import Reconciler
 from engine.fastpath.totals import Totals
+from engine.sessions.fast_path import Carried
 from engine.sessions.flow import Flow
 from engine.sessions.real_server import RealServer
 
@@ -37,7 +38,11 @@ class KernelDouble:
             self.tables[layout] = FlowTable(layout, memoryview(memory), slots, SEEDS, lambda: self.now_s)
         self.totals = defaultdict[int, list[bytes]](lambda: [bytes(TOTAL.size), bytes(TOTAL.size)])
         self.servers = Totals(self.totals.__getitem__)
-        self.reconciler = Reconciler(self.tables, self.servers)
+        self.reconciler = Reconciler(self.tables, self.servers, lambda flow, now_s: self._carried(flow, now_s))
+        self._carried: Carried = lambda flow, now_s: None
+
+    def tell(self, carried: Carried) -> None:
+        self._carried = carried
 
     def offer(self, flow: Flow) -> None:
         self.reconciler.offer(flow)
@@ -45,8 +50,14 @@ class KernelDouble:
     def refresh(self, flow: Flow, now_s: float) -> None:
         self.reconciler.refresh(flow, now_s)
 
+    def count(self, server: RealServer) -> None:
+        pass
+
     def abandon(self, server: RealServer, now_s: float) -> Iterable[int]:
         return self.reconciler.abandon(server, now_s)
+
+    def tunnels_begin(self, now_s: float) -> None:
+        self.reconciler.begin(now_s)
 
     def at_rest(self, now_s: float) -> None:
         self.settle(now_s)

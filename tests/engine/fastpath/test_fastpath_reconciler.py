@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import pytest
 from fastpath_doubles import KernelDouble
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from sessions.session_world import KEEPALIVE, NAT_T, World, at, auth, auth_answer, esp, informational, init, init_answer
 
 from engine.config.schema import PersistenceKind, Source
 from engine.fastpath.entries import entries
-from engine.fastpath.layout import PROBES, TICK_S
+from engine.fastpath.found import found_flows
+from engine.fastpath.layout import FLOW_V4, PROBES, TICK_S
+from engine.fastpath.reconciler import Reconciler
+from engine.fastpath.totals import Totals
 from engine.sessions.flow import Flow, Port
 from engine.sessions.query import path
-from engine.sessions.session import Session
+from engine.sessions.session import Phase, Session
+from engine.sessions.table import AUTH_QUIET_S
+from tests.engine.sessions.session_world import (
+    KEEPALIVE,
+    NAT_T,
+    REFUSAL_BYTES,
+    World,
+    at,
+    auth,
+    auth_answer,
+    esp,
+    informational,
+    init,
+    init_answer,
+)
 
 CLIENT = bytes([198, 51, 100, 7])
 SERVICE = bytes([203, 0, 113, 10])
@@ -56,6 +73,52 @@ def test_with_snat_the_server_sees_the_address_and_port_that_the_slow_path_had()
         CLIENT + SERVICE + client_port + PORT: stand_in + SERVER + its_port + PORT,
         SERVER + stand_in + PORT + its_port: SERVICE + CLIENT + PORT + client_port,
     }
+
+
+def begin(here: World, *, answer: bytes) -> Session:
+    """A client's handshake as far as the real server's answer to IKE_AUTH, which has not left yet."""
+    first, then = at("198.51.100.7", 500), at("198.51.100.7", 4500)
+    here.client_sends(first, Port.IKE, init(1))
+    here.server_sends(first, Port.IKE, init_answer(1))
+    here.client_sends(then, NAT_T, auth(1))
+    here.server_sends(then, NAT_T, answer)
+    return here.only_session()
+
+
+def test_a_tunnel_s_first_esp_is_the_kernel_s() -> None:
+    """In a storm of reconnects it would cost the slow path as much as the handshake does."""
+    kernel = KernelDouble()
+    here = world(kernel)
+    session = begin(here, answer=auth_answer(1))
+    kernel.tunnels_begin(here.now_s)
+    assert session.half_open
+    assert len(kernel.tuples()) == 2
+    kernel.forward(CLIENT + SERVICE + PORT + PORT, 132, spi=7)
+    for _ in kernel.reconciler.credit_all(lambda: here.now_s):
+        pass
+    assert session.phase is Phase.ESTABLISHED
+    assert session.esp_in == (7,)
+
+
+def test_a_tunnel_without_traffic_is_established_when_nothing_else_comes() -> None:
+    kernel = KernelDouble()
+    here = world(kernel)
+    session = begin(here, answer=auth_answer(1))
+    kernel.tunnels_begin(here.now_s)
+    for _ in kernel.reconciler.credit_all(lambda: here.now_s):
+        pass
+    assert session.half_open
+    here.later(AUTH_QUIET_S + 1)
+    assert session.phase is Phase.ESTABLISHED
+
+
+def test_whom_the_server_refuses_gets_no_place_in_the_kernel() -> None:
+    kernel = KernelDouble()
+    here = world(kernel)
+    begin(here, answer=auth_answer(1, REFUSAL_BYTES))
+    kernel.tunnels_begin(here.now_s)
+    kernel.settle(here.now_s)
+    assert kernel.tuples() == {}
 
 
 def test_half_open_sessions_and_flows_of_one_direction_stay_on_the_slow_path() -> None:
@@ -130,7 +193,8 @@ def test_what_the_kernel_forwards_counts_for_flow_session_and_server_and_keeps_t
     kernel.forward(CLIENT + SERVICE + PORT + PORT, 1_000)
     kernel.forward(CLIENT + SERVICE + PORT + PORT, 200, age_ticks=round(100 / TICK_S))
     assert sum(kernel.reconciler.credit_all(lambda: here.now_s)) == 1
-    assert kernel.servers.collect(here.service.servers.values()) == 2
+    assert [kernel.servers.count(here.server(name)) for name in (server.name, server.name, "b")] == [2, 0, 0]
+    assert kernel.servers.collect(here.service.servers.values()) == 0
     after = flow.packets_in, flow.bytes_in, flow.packets_out, server.packets_in, server.bytes_in
     assert [new - old for new, old in zip(after, before, strict=True)] == [2, 1_200, 0, 2, 1_200]
     assert abs(here.now_s - 100 - flow.last_in_s) < 0.3, "the last packet passed a hundred seconds ago"
@@ -232,6 +296,27 @@ def test_counters_that_wrap_and_flows_that_end_lose_nothing() -> None:
     here.table.close(session)
     kernel.settle(here.now_s)
     assert session.ended_packets_in + flow.packets_in == counted + 5
+
+
+@pytest.mark.parametrize(("saved", "known"), [((3, 90), (1_000, 50_000)), ((1_007, 50_700), (1_007, 50_700))])
+def test_of_a_flow_that_outlived_its_engine_no_packet_of_the_kernel_s_is_forgotten(
+    saved: tuple[int, int], known: tuple[int, int]
+) -> None:
+    """Whether what was saved is old, or has the slow path's packets besides; what passes later is added."""
+    kernel = KernelDouble()
+    here = world(kernel)
+    flow = nat_t_flow(here.connect("198.51.100.7", 1))
+    kernel.settle(here.now_s)
+    key = CLIENT + SERVICE + PORT + PORT
+    kernel.forward(key, 50_000, packets=1_000)
+    flow.packets_in, flow.bytes_in = saved
+    (found,) = found_flows(kernel.tables[FLOW_V4])
+    successor = Reconciler(kernel.tables, Totals(kernel.totals.__getitem__))
+    successor.adopt(flow, found)
+    assert (flow.packets_in, flow.bytes_in) == known
+    kernel.forward(key, 100, packets=2)
+    successor.refresh(flow, here.now_s)
+    assert (flow.packets_in, flow.bytes_in) == (known[0] + 2, known[1] + 100)
 
 
 def test_a_full_table_leaves_the_rest_on_the_slow_path_and_takes_them_when_there_is_room() -> None:

@@ -24,6 +24,8 @@ from tests.engine.sessions.session_world import (
     World,
     at,
     audit,
+    auth,
+    auth_answer,
     cookie_demand,
     esp,
     init,
@@ -238,6 +240,20 @@ def test_a_limit_takes_new_ones_again_once_sessions_got_on() -> None:
     assert world.client_sends(at("192.0.2.1", 500), IKE, init(3)) is None
     world.later(31)
     assert world.client_sends(at("192.0.2.1", 500), IKE, init(3)) is not None
+
+
+def test_whom_a_server_tells_secrets_is_no_newcomer_any_more() -> None:
+    """Thousands come back in a second, and the kernel carries their data before the engine has seen any of it."""
+    world = Challenged(mode=CookieChallenge.AUTO, cookie_threshold=3, half_open_per_source=2)
+    for spi in range(1, 6):
+        first, then = at("198.51.100.7", 500 + spi), at("198.51.100.7", 4500 + spi)
+        assert world.client_sends(first, IKE, init(spi)) is not None
+        world.server_sends(first, IKE, init_answer(spi))
+        world.client_sends(then, NAT_T, auth(spi))
+        world.server_sends(then, NAT_T, auth_answer(spi))
+    assert all(session.half_open for session in world.sessions())
+    assert world.service.newcomers.half_open == 0
+    assert world.service.newcomers.flood is None
 
 
 def test_keys_rotate_while_anybody_is_asked_and_cookies_outlive_one_rotation() -> None:

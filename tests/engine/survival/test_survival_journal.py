@@ -51,6 +51,7 @@ async def a_life(directory: Path, seed: int) -> SavedWorld:
                 world.later(chance.choice([1.0, 40.0, 400.0]))
                 peers.give_up()
         await world.saving.save()
+    world.saving.close()
     return world
 
 

@@ -17,6 +17,7 @@ from engine.survival import saving
 from engine.survival.journal import read_journal
 from engine.survival.journal_file import JournalFile
 from engine.survival.saving import GROWN_BYTES, REWRITTEN_EVERY_S, TOLD_EVERY_S
+from tests.engine.sessions.session_world import IKE, init
 
 T = TypeVar("T")
 
@@ -192,3 +193,29 @@ async def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
     world = SavedWorld(tmp_path)
     await world.saving.save()
     assert world.journal.stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_session_is_saved_once_it_is_set_up_or_when_that_takes_long(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """In a storm of reconnects each costs the forwarder one record instead of several."""
+    world = SavedWorld(tmp_path)
+    await world.saving.save()
+    world.client_sends((HOST, 500), IKE, init(1))
+    session = world.only_session()
+    await world.saving.save()
+    assert not read_journal(world.journal).sessions
+    await trio.sleep(1.1)
+    await world.saving.save()
+    assert read_journal(world.journal).sessions.keys() == {session.number}
+
+
+async def test_a_file_that_grows_with_the_table_is_not_written_anew(tmp_path: Path, autojump_clock: MockClock) -> None:
+    world = SavedWorld(tmp_path)
+    await world.saving.save()
+    begun = world.journal.stat().st_ino
+    for number in range(1, 41):
+        world.connect(f"198.51.100.{number}", number).decided = "x" * 100_000
+        await world.saving.save()
+    assert world.journal.stat().st_size > 3 * GROWN_BYTES
+    assert world.journal.stat().st_ino == begun
