@@ -11,6 +11,7 @@ from tests.bench import churn_report
 from tests.bench.churn import Churn, Moment
 from tests.bench.churn_clients import Happened
 from tests.bench.churn_settings import ChurnSettings
+from tests.bench.churn_tunnels import TunnelCourse
 from tests.bench.churned_engine import Sample, Sizes
 
 MIB = 1 << 20
@@ -21,11 +22,21 @@ NOTHING_YET = Sample(
 )
 
 
-def moment(at_s: float, *, rss_bytes: float = 100 * MIB, files: int = 45, **changed: object) -> Moment:
-    return Moment(at_s, int(rss_bytes), files, msgspec.structs.replace(NOTHING_YET, **changed))
+MAPS = {"flows_v4": 0, "flows_v6": 0, "shields": 4}
 
 
-def run(during: Callable[[int], Moment], last: Moment | None = None, happened: Happened | None = None) -> Churn:
+def moment(
+    at_s: float, *, rss_bytes: float = 100 * MIB, files: int = 45, maps: dict[str, int] | None = None, **changed: object
+) -> Moment:
+    return Moment(at_s, int(rss_bytes), files, MAPS | (maps or {}), msgspec.structs.replace(NOTHING_YET, **changed))
+
+
+def run(
+    during: Callable[[int], Moment],
+    last: Moment | None = None,
+    happened: Happened | None = None,
+    tunnels: tuple[TunnelCourse, ...] = (),
+) -> Churn:
     return Churn(
         SETTINGS,
         moment(0),
@@ -33,6 +44,7 @@ def run(during: Callable[[int], Moment], last: Moment | None = None, happened: H
         [last or moment(90, new_sessions=600)],
         60.0,
         happened or Happened(connected=600),
+        list(tunnels),
     )
 
 
@@ -43,6 +55,7 @@ def steady(second: int) -> Moment:
         second,
         rss_bytes=(100 + min(second, 20) + swing / 10) * MIB,
         files=46,
+        maps={"flows_v4": 5_000 + second, "flows_v6": 4},
         memory_blocks=200_000 + 1_000 * swing,
         new_sessions=10 * second,
     )
@@ -62,6 +75,17 @@ def test_one_entry_left_in_any_table_is_found(table: str) -> None:
     assert fault == f"left 45 s after the last client: {table.replace('_', ' ')} 1"
 
 
+@pytest.mark.parametrize(
+    ("maps", "fault"),
+    [
+        ({"flows_v6": 2}, "left 45 s after the last client: kernel flow entries 2"),
+        ({"shields": 5}, "the BPF map shields had 4 entries, and has 5"),
+    ],
+)
+def test_what_the_kernel_has_and_the_engine_does_not_know_of_is_found(maps: dict[str, int], fault: str) -> None:
+    assert churn_report.faults(run(steady, moment(105, maps=maps))) == [fault]
+
+
 def test_growth_of_either_measure_of_memory_is_found() -> None:
     def resident(second: int) -> Moment:
         return moment(second, rss_bytes=(100 + second / 10) * MIB)
@@ -75,9 +99,9 @@ def test_growth_of_either_measure_of_memory_is_found() -> None:
     assert churn_report.faults(run(blocks)) == ["memory blocks grew by 4.1% in the second half, at most 2% is allowed"]
 
 
-def test_a_descriptor_too_many_is_found_and_the_raw_socket_is_none() -> None:
-    assert churn_report.faults(run(steady, moment(90, files=46))) == []
-    assert churn_report.faults(run(steady, moment(90, files=47))) == ["47 open files at the end, 46 are expected"]
+def test_a_descriptor_too_many_is_found_and_the_raw_sockets_are_none() -> None:
+    assert churn_report.faults(run(steady, moment(90, files=47))) == []
+    assert churn_report.faults(run(steady, moment(90, files=48))) == ["48 open files at the end, 47 are expected"]
 
 
 @pytest.mark.parametrize(
@@ -90,3 +114,14 @@ def test_a_descriptor_too_many_is_found_and_the_raw_socket_is_none() -> None:
 )
 def test_what_clients_suffer_is_found(happened: Happened, fault: str) -> None:
     assert churn_report.faults(run(steady, happened=happened)) == [fault]
+
+
+def test_what_real_tunnels_suffer_is_found_and_lost_pings_are_told() -> None:
+    tunnels = (
+        TunnelCourse("snat, ipv6", 58, 17_990, 12, 0.4, ()),
+        TunnelCourse("snat, ipv4", 3, 420, 0, 0.1, ("at 63 s, ike SA, server: not within 8 s",)),
+    )
+    churn = run(steady, tunnels=tunnels)
+
+    assert churn_report.faults(churn) == ["tunnel snat, ipv4: at 63 s, ike SA, server: not within 8 s"]
+    assert "| snat, ipv6 | 58 | 17,990 | 12 | 0.4 |" in churn_report.results(churn)

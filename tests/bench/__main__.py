@@ -20,6 +20,7 @@ from pathlib import Path
 from . import churn_report, console, console_report, console_settings
 from .churn import run_churn
 from .churn_settings import ChurnSettings
+from .churn_tunnels import lacking
 from .console_settings import ConsoleSettings
 from .fastpath import measures as fastpath
 from .fastpath import report as fastpath_report
@@ -96,6 +97,9 @@ def _run_fastpath(arguments: argparse.Namespace) -> Run:
 
 
 def _run_churn(arguments: argparse.Namespace) -> int:
+    if needed := lacking():
+        print(f"churn needs {', '.join(needed)}", file=sys.stderr)
+        return 2
     settings = ChurnSettings(minutes=arguments.minutes, clients=arguments.clients)
     conditions = _conditions([ours])
     for churn in run_churn(settings):

@@ -8,6 +8,7 @@ from statistics import fmean, linear_regression
 import msgspec
 
 from .churn import Churn, Moment, is_empty
+from .churn_maps import FLOW_TABLES
 from .report import DOCS
 
 PAGE = DOCS / "soak.md"
@@ -37,21 +38,23 @@ def line(churn: Churn) -> str:
     sizes = ", ".join(f"{_words(name)} {size}" for name, size in msgspec.structs.asdict(sample.sizes).items())
     return (
         f"{moment.at_s:.0f} s: {moment.rss_bytes / MIB:.1f} MiB, {sample.memory_blocks} blocks, "
-        f"{moment.open_files} files, {sizes}, {sample.new_sessions} sessions so far, "
+        f"{moment.open_files} files, {sizes}, kernel flow entries {moment.kernel_flow_entries}, "
+        f"{sample.new_sessions} sessions so far, "
         f"{sample.worst_delay_ms:.1f} ms late"
     )
 
 
 def results(churn: Churn) -> str:
-    """The table, what clients did, what was dropped, the trends and the verdict."""
+    """The tables, what clients did, what was dropped, the trends and the verdict."""
     sample, found, begun = churn.during[-1].sample, faults(churn), _begun_in_second_half(churn)
     happened = ", ".join(f"{_words(name)} {n:,}" for name, n in msgspec.structs.asdict(churn.happened).items())
     dropped = ", ".join(f"{reason} {count:,}" for reason, count in sample.drops.items()) or "nothing"
     forwarded = f"{sample.forwarded:,} packets, {sample.forwarded_fast:,} of them by the kernel"
     parts = [
-        _table(churn),
+        f"{_table(churn)}\n\n{_tunnels(churn)}",
         f"* {churn.settings.clients:,} clients, {churn.settings.minutes:g} minutes: {happened}",
         f"* forwarded: {forwarded}; dropped: {dropped}",
+        f"* entries of BPF maps before, at most, after: {_maps(churn)}",
         f"* second half, resident memory in MiB: {_told(_memory(churn), MIB, 2)}",
         f"* second half, memory blocks of Python: {_told(_blocks(churn), 1, 0)}",
         f"* second half, sessions begun: {begun:,}, resident memory grew by "
@@ -69,9 +72,13 @@ def faults(churn: Churn) -> list[str]:
     last, most = churn.after[-1], churn.settings.grows_at_most_share
     found = []
     if not is_empty(last):
-        left = {name: size for name, size in msgspec.structs.asdict(last.sample.sizes).items() if size}
+        sizes = msgspec.structs.asdict(last.sample.sizes) | {"kernel_flow_entries": last.kernel_flow_entries}
+        left = {name: size for name, size in sizes.items() if size}
         told = ", ".join(f"{_words(name)} {size}" for name, size in left.items())
         found.append(f"left {last.at_s - churn.stopped_s:.0f} s after the last client: {told}")
+    for name, count in last.map_entries.items():
+        if name not in FLOW_TABLES and count != churn.before.map_entries.get(name):
+            found.append(f"the BPF map {name} had {churn.before.map_entries.get(name)} entries, and has {count}")
     files = churn.before.open_files + churn.settings.kept_files
     if last.open_files > files:
         found.append(f"{last.open_files} open files at the end, {files} are expected")
@@ -84,6 +91,7 @@ def faults(churn: Churn) -> list[str]:
             found.append(f"{count} tunnels {name}")
     if happened.misdelivered:
         found.append(f"{happened.misdelivered} datagrams misdelivered")
+    found += (f"tunnel {tunnel.name}: {fault}" for tunnel in churn.tunnels for fault in tunnel.faults)
     return found
 
 
@@ -105,6 +113,22 @@ def _table(churn: Churn) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _tunnels(churn: Churn) -> str:
+    lines = ["| tunnel | rekeyed | pings | unanswered | longest silence, s |", "| --- | ---: | ---: | ---: | ---: |"]
+    lines += (
+        f"| {tunnel.name} | {tunnel.rekeyed} | {tunnel.pings:,} | {tunnel.unanswered} | {tunnel.silence_s:.1f} |"
+        for tunnel in churn.tunnels
+    )
+    return "\n".join(lines)
+
+
+def _maps(churn: Churn) -> str:
+    before, after = churn.before.map_entries, churn.after[-1].map_entries
+    most = {name: max(moment.map_entries.get(name, 0) for moment in churn.during) for name in after}
+    told = (f"{name} {before.get(name, 0):,} / {most[name]:,} / {after[name]:,}" for name in sorted(after))
+    return ", ".join(told) or "there is no fast path"
 
 
 def _told(trend: Trend, unit: int, digits: int) -> str:

@@ -13,8 +13,8 @@ class ChurnSettings(msgspec.Struct, frozen=True, kw_only=True):
     sample_s: float = 10
     settle_s: float = 3
     """How long the engine is left alone before its descriptors are counted."""
-    kept_files: int = 1
-    """The raw socket that speaks as clients: made with the first flow, and kept."""
+    kept_files: int = 2
+    """The raw sockets that speak as clients, one for each address family: made with the first flow, and kept."""
     returns_within_s: float = 45
     """After the last client: the longest timeouts add up to 35 s, and things are looked at every second or so."""
     grows_at_most_share: float = 0.02

@@ -39,16 +39,20 @@ class Testbed:
 @contextmanager
 def testbed(directory: Path) -> Iterator[Testbed]:
     """Build the programs and the namespaces, run the responder; all is gone when the block ends."""
+    balancer = f"ikbench-balancer-{os.getpid()}"
+    with _namespace(balancer), bed_around(balancer, directory) as bed:
+        yield bed
+
+
+@contextmanager
+def bed_around(balancer: str, directory: Path) -> Iterator[Testbed]:
+    """The same around a balancer's namespace that routes already; it stays when the block ends."""
     for program in ("generator", "responder"):
         run("cc", "-O2", "-Wall", "-Wextra", "-o", str(directory / program), str(SOURCES / f"{program}.c"))
-    names = [f"ikbench-{role}-{os.getpid()}" for role in ("client", "balancer", "server")]
-    client, balancer, server = names
+    client, server = (f"ikbench-{role}-{os.getpid()}" for role in ("client", "server"))
     with ExitStack() as stack:
-        for name in names:
-            run("ip", "netns", "add", name)
-            stack.callback(run, "ip", "netns", "del", name)
-            run("ip", "-n", name, "link", "set", "lo", "up")
-            _write_sysctls(name)
+        for name in (client, server):
+            stack.enter_context(_namespace(name))
         _link(client, "up1", "198.18.1.2", balancer, "down1", "198.18.1.1")
         _link(balancer, "up2", "198.18.2.1", server, "down2", "198.18.2.2")
         _link(client, "direct", "198.18.3.1", server, "direct", DIRECT_SERVER)
@@ -68,6 +72,17 @@ def testbed(directory: Path) -> Iterator[Testbed]:
         )
         responder.read_line(timeout_s=5)
         yield Testbed(client, balancer, server, directory)
+
+
+@contextmanager
+def _namespace(name: str) -> Iterator[None]:
+    run("ip", "netns", "add", name)
+    try:
+        run("ip", "-n", name, "link", "set", "lo", "up")
+        _write_sysctls(name)
+        yield
+    finally:
+        run("ip", "netns", "del", name)
 
 
 def _link(left: str, left_name: str, left_address: str, right: str, right_name: str, right_address: str) -> None:
