@@ -6,8 +6,12 @@ import logging
 import os
 import sys
 import tempfile
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import cast
+
+from engine.legible import legible
 
 LOG_FILE_BYTES = 4_000_000
 """A full file is kept beside the new one, until that is full too."""
@@ -15,13 +19,20 @@ LOG_FILE_BYTES = 4_000_000
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
 
-class JournalFormatter(logging.Formatter):
+class EntryFormatter(logging.Formatter):
+    """Keeps an entry apart from the next, whatever is in it: lines after its first are indented, nothing is obeyed."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Render one entry."""
+        return legible(super().format(record)).replace("\n", "\n\t")
+
+
+class JournalFormatter(EntryFormatter):
     """Prefixes a line with its syslog priority (sd-daemon(3)); journald knows time and program itself."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Render one entry."""
-        text = super().format(record).replace("\n", "\n\t")
-        return f"<{_PRIORITIES.get(record.levelno, 5)}>{text}"
+        return f"<{_PRIORITIES.get(record.levelno, 5)}>{super().format(record)}"
 
 
 class LogFile(RotatingFileHandler):
@@ -32,6 +43,14 @@ class LogFile(RotatingFileHandler):
         super().__init__(path, maxBytes=LOG_FILE_BYTES, backupCount=1, encoding="utf-8")
         self.path = path
         self._takes_stderr = False
+
+    def _open(self) -> TextIOWrapper:
+        """Who is connected from where is nobody else's business."""
+
+        def opener(path: str, flags: int) -> int:
+            return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+
+        return cast(TextIOWrapper, open(self.baseFilename, self.mode, encoding=self.encoding, opener=opener))
 
     def take_stderr(self) -> None:
         """Have standard error, of this process and of those it starts, end up in the file."""
@@ -60,8 +79,10 @@ def set_up_logging(level: str, log_file: LogFile | None = None) -> None:
     if log_file is None and os.environ.get("JOURNAL_STREAM"):
         handler.setFormatter(JournalFormatter("%(name)s: %(message)s"))
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+        handler.setFormatter(EntryFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     logging.getLogger().handlers[:] = [handler]
+    # Out of files, it would write ten tracebacks a second, about which an alarm says all there is to say.
+    logging.getLogger("trio.serve_listeners").setLevel(logging.CRITICAL)
     set_log_level(level)
 
 

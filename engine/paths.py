@@ -32,7 +32,19 @@ def default_state_dir() -> Path:
 
 
 def find_config() -> Path:
-    """The configuration file used without -c: $IKECONSOLE_CONFIG, the system's, or ./config.toml."""
+    """The configuration file used without -c: $IKECONSOLE_CONFIG, the system's, or ./config.toml if it is one's own."""
     if named := os.environ.get("IKECONSOLE_CONFIG"):
         return Path(named)
-    return SYSTEM_CONFIG if SYSTEM_CONFIG.exists() else Path("config.toml")
+    at_hand = Path("config.toml")
+    return SYSTEM_CONFIG if SYSTEM_CONFIG.exists() or _is_planted(at_hand) else at_hand
+
+
+def _is_planted(path: Path) -> bool:
+    """Whether a file is neither this user's, nor root's, nor of who called sudo: it can name programs to run."""
+    own = {"0", str(os.geteuid())}
+    if os.geteuid() == 0 and "SUDO_UID" in os.environ:
+        own.add(os.environ["SUDO_UID"])
+    try:
+        return str(path.stat().st_uid) not in own
+    except OSError:
+        return False

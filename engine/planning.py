@@ -72,7 +72,8 @@ def problems_of(error: ConfigError) -> Plan:
 
 def summed_up(summary: str, changed: Sequence[str]) -> str:
     """What history says of a change, in one line: the operator's `summary`, or else what changed."""
-    if words := summary.split():
+    legible = (character for character in summary if character.isprintable() or character.isspace())
+    if words := "".join(legible).split():
         return " ".join(words)[:SUMMARY_CHARACTERS]
     told, others = changed[:CHANGES_SUMMED_UP], len(changed) - CHANGES_SUMMED_UP
     return "; ".join([*told, f"{others} more changes"] if others > 1 else changed)

@@ -7,6 +7,8 @@ import os
 import secrets
 from pathlib import Path
 
+from engine.own_file import open_own
+
 SECRET_BYTES = 32
 
 log = logging.getLogger(__name__)
@@ -16,7 +18,8 @@ def install_secret(state_dir: Path) -> bytes:
     """The installation's secret, made at the first start; without a writable state directory, one for this run."""
     path = state_dir / "secret"
     try:
-        kept = path.read_bytes()
+        with open_own(path) as file:
+            kept = file.read(SECRET_BYTES + 1)
         if len(kept) == SECRET_BYTES:
             return kept
     except FileNotFoundError:

@@ -28,6 +28,7 @@ from engine.control.records import (
     SessionQuery,
 )
 from engine.control.status import EngineStatus, Hello
+from ikeconsole.disarmed import disarmed
 
 CONNECT_TIMEOUT_S = 5.0
 CALL_TIMEOUT_S = 40.0
@@ -196,7 +197,7 @@ class ControlClient:
                 if not data:
                     raise self._lost("it closed the connection")
                 self._lines.feed(data)
-            return protocol.decode_incoming(line)
+            return protocol.decode_incoming(disarmed(line))
         except trio.BrokenResourceError as error:
             raise self._lost("the connection broke") from error
         except MessageError as error:
@@ -213,7 +214,9 @@ class ControlClient:
         try:
             return protocol.decode(raw, as_type, invalid_code=protocol.INVALID_PARAMS)
         except MessageError as error:
-            raise self._lost(error.message) from error
+            why = f"it answers what this version of the program does not understand ({error.message})"
+            remedy = "if it was started before an upgrade, restart it: tunnels that are up outlive that"
+            raise self._lost(f"{why}; {remedy}") from error
 
     def _refusal(self, error: protocol.ErrorObject) -> Exception:
         if error.code in protocol.REFUSED_CODES.values():

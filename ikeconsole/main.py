@@ -11,6 +11,7 @@ from importlib import import_module
 from io import TextIOWrapper
 from typing import NoReturn, Protocol, cast
 
+from engine.legible import legible
 from ikeconsole.exits import Exit, Failure
 
 
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
         code = _module(options.command or "attach").execute(options)
         sys.stdout.flush()
     except Failure as failure:
-        print("\n  ".join([f"ikeconsole: {failure.message}", *failure.details]), file=sys.stderr)
+        print(legible("\n  ".join([f"ikeconsole: {failure.message}", *failure.details])), file=sys.stderr)
         return failure.code
     except BrokenPipeError:
         # The reader (head, less) has seen enough; Python must not complain when it flushes at exit.

@@ -242,6 +242,7 @@ STATUS = EngineStatus(
     version="0.1.0",
     pid=4711,
     started_at=NOW - 784_000,
+    up_s=784_000,
     now_at=NOW,
     config_path="/etc/ikeconsole/config.toml",
     fast_path="off",
@@ -700,7 +701,9 @@ class FakeEngine:
         except ConfigError as error:
             return problems_of(error)
 
-    async def apply(self, base: str, tables: dict[str, Any], *, summary: str, author: str) -> Change:
+    async def apply(
+        self, base: str, tables: dict[str, Any], *, summary: str, author: str, unrestricted: bool = False
+    ) -> Change:
         """Take other settings over, so that what was planned against the old ones is a conflict."""
         self._fail()
         self._require(base)
@@ -737,7 +740,7 @@ class FakeEngine:
         text = self.loaded.text.replace('state = "drain"\n', "")
         return make_plan(self.loaded, Draft(text, parse(text, self.loaded.path)), LIVE, "revision 6")
 
-    async def undo(self, author: str) -> Change:
+    async def undo(self, author: str, *, unrestricted: bool = False) -> Change:
         self._fail()
         self.changes.append(("undo", author))
         return Change(done="returned to revision 6")

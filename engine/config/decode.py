@@ -123,11 +123,29 @@ def _value(expected: Any, raw: object) -> Any:
         if isinstance(wrong.__cause__, ValueError):
             raise wrong.__cause__ from None
         raise ValueError(_expectation(plain, limits, raw)) from None
+    if unseen := next((character for character in _texts(value) if not _is_seen(character)), ""):
+        raise ValueError(f"has the character U+{ord(unseen):04X} in it, which nobody can see: remove it")
     if plain is Duration and limits and limits.extra:
         low, high = Duration(limits.extra["min_s"]), Duration(limits.extra["max_s"])
         if not low <= value <= high:
             raise ValueError(f"must be from {format_duration(low)} to {format_duration(high)}, not {_spell(raw)}")
     return value
+
+
+def _texts(value: object) -> str:
+    """What stands in a value that is text, or a list of texts."""
+    match value:
+        case str():
+            return value
+        case list():
+            return "".join(value)
+        case _:
+            return ""
+
+
+def _is_seen(character: str) -> bool:
+    """Whether a terminal shows a character; a program's argument may have several lines."""
+    return character.isprintable() or character in "\n\t"
 
 
 def _scalar(expected: type, raw: object) -> object:

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from engine.config.save import os_remedy, replace_file
+from engine.own_file import open_own
 
 KEPT_REVISIONS = 200
 _ENTRY = re.compile(r"(\d{6,9})\.json", re.ASCII)
@@ -110,4 +111,5 @@ class History:
                 self.notes += (f"revision {number} is left out: {self._path(number)}: {error}",)
 
     def _read(self, number: int) -> Revision:
-        return msgspec.json.decode(self._path(number).read_bytes(), type=Revision)
+        with open_own(self._path(number)) as file:
+            return msgspec.json.decode(file.read(), type=Revision)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import os
 import re
+import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,6 +43,10 @@ def read_text(path: Path) -> str:
         if path.is_fifo():
             raise _unusable(path, "is a pipe: name a configuration file with -c")
         with path.open("rb") as file:
+            found = os.fstat(file.fileno())
+            if stat.S_ISREG(found.st_mode) and found.st_mode & stat.S_IWOTH:
+                # It can name programs that the engine runs.
+                raise _unusable(path, f"may be written by every user of this machine: chmod o-w {path}")
             content = file.read(MAX_SIZE_BYTES + 1)
     except OSError as error:
         raise ConfigError(path, [Problem("", _unreadable(error))]) from error

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.legible import printable
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -29,7 +31,6 @@ class ConfigError(Exception):
 
     def lines(self) -> list[str]:
         """One line a problem: FILE:KEY: message, or FILE: message when the whole file is meant."""
-        return [
-            f"{self.path}:{problem.key}: {problem.message}" if problem.key else f"{self.path}: {problem.message}"
-            for problem in self.problems
-        ]
+        places = (f"{self.path}:{problem.key}" if problem.key else f"{self.path}" for problem in self.problems)
+        # A file may hold anything, and its name, too: nothing of it is for a terminal or a log to obey.
+        return [printable(f"{place}: {problem.message}") for place, problem in zip(places, self.problems, strict=True)]

@@ -106,6 +106,8 @@ def os_remedy(error: OSError, directory: Path) -> str:
             return f"this user may not write in {directory} or keep the owner: run as the owner of both, or as root"
         case errno.ENOENT | errno.ENOTDIR:
             return f"the directory {directory} is gone: make it again"
+        case errno.EMFILE | errno.ENFILE:
+            return f"no more files may be opened ({error.strerror}): raise the limit of open files"
         case errno.EBUSY:
             return f"the file itself is a mount point: mount its directory {directory} instead"
         case _:

@@ -36,9 +36,14 @@ def user_name(uid: int) -> str:
         return str(uid)
 
 
+def is_owner(peer: Credentials) -> bool:
+    """Whether a peer is root or the engine's own user, who could do to the engine whatever they like anyway."""
+    return peer.uid in (0, os.geteuid())
+
+
 def may_change(peer: Credentials, group_id: int | None) -> bool:
     """Whether a peer is root, the engine's own user, or in the control group; asks the account databases."""
-    if peer.uid in (0, os.geteuid()):
+    if is_owner(peer):
         return True
     if group_id is None:
         return False

@@ -136,8 +136,10 @@ class EngineApi(Protocol):
         """What edited settings would change."""
         ...
 
-    async def apply(self, base: str, tables: dict[str, Any], *, summary: str, author: str) -> Change:
-        """Put edited settings in force and into the file in one step."""
+    async def apply(
+        self, base: str, tables: dict[str, Any], *, summary: str, author: str, unrestricted: bool = False
+    ) -> Change:
+        """Put edited settings in force and into the file in one step; `unrestricted`: programs to run among them."""
         ...
 
     async def reload(self, author: str) -> Change:
@@ -156,6 +158,6 @@ class EngineApi(Protocol):
         """What `undo` would do."""
         ...
 
-    async def undo(self, author: str) -> Change:
+    async def undo(self, author: str, *, unrestricted: bool = False) -> Change:
         """Return the configuration file to the revision before the last, and apply it."""
         ...

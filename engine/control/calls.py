@@ -39,6 +39,8 @@ Rows = Annotated[int, Meta(ge=1, le=MAX_ROWS)]
 Points = Annotated[int, Meta(ge=1, le=MAX_POINTS)]
 CaptureSeconds = Annotated[float, Meta(gt=0, le=MAX_CAPTURE_S)]
 CaptureMessages = Annotated[int, Meta(ge=1, le=MAX_CAPTURE_MESSAGES)]
+UserName = Annotated[str, Meta(max_length=256, pattern=r"^[^\x00-\x1f\x7f-\x9f]*\Z")]
+"""It stands in history and log: nothing that a terminal would obey."""
 
 
 class Call(msgspec.Struct, Generic[R], frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,7 +59,7 @@ class SayHello(Call[Hello], frozen=True, kw_only=True):
     method = "hello"
     result = Hello
     protocol: int
-    user: str = ""
+    user: UserName = ""
     """On whose behalf root calls (sudo); history names it beside root."""
 
 

@@ -8,8 +8,8 @@ from engine.control import calls
 from engine.control.api import EngineApi, Refused
 
 
-async def perform(api: EngineApi, call: calls.Call[Any], author: str) -> object:
-    """Carry out a call on behalf of `author`; raises `Refused`."""
+async def perform(api: EngineApi, call: calls.Call[Any], author: str, *, unrestricted: bool) -> object:
+    """Carry out a call on behalf of `author`, who is `unrestricted` as the engine's own user; raises `Refused`."""
     match call:
         case calls.GetStatus():
             return api.status()
@@ -54,7 +54,7 @@ async def perform(api: EngineApi, call: calls.Call[Any], author: str) -> object:
         case calls.MakePlan(base=base, tables=tables):
             return await api.plan(base, tables)
         case calls.Apply(base=base, tables=tables, summary=summary):
-            return await api.apply(base, tables, summary=summary, author=author)
+            return await api.apply(base, tables, summary=summary, author=author, unrestricted=unrestricted)
         case calls.Reload():
             return await api.reload(author)
         case calls.GetConfig():
@@ -64,6 +64,6 @@ async def perform(api: EngineApi, call: calls.Call[Any], author: str) -> object:
         case calls.PreviewUndo():
             return await api.preview_undo()
         case calls.Undo():
-            return await api.undo(author)
+            return await api.undo(author, unrestricted=unrestricted)
         case _:
             raise AssertionError(call)

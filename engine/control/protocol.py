@@ -102,9 +102,10 @@ class _Notification(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LineBuffer:
-    """Cuts a byte stream into lines; it stays bounded when every line is popped before the next feed."""
+    """Cuts a byte stream into lines of `most_bytes`; bounded when every line is popped before the next feed."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int = MAX_MESSAGE_BYTES) -> None:
+        self.most_bytes = most_bytes
         self._bytes = bytearray()
         self._searched = 0
 
@@ -115,8 +116,8 @@ class LineBuffer:
     def pop(self) -> bytes | None:
         """The next whole line without its newline, None when more bytes are needed; raises `MessageError`."""
         end = self._bytes.find(b"\n", self._searched)
-        if (len(self._bytes) if end < 0 else end + 1) > MAX_MESSAGE_BYTES:
-            raise MessageError(PARSE_ERROR, f"message longer than {MAX_MESSAGE_BYTES} bytes")
+        if (len(self._bytes) if end < 0 else end + 1) > self.most_bytes:
+            raise MessageError(PARSE_ERROR, f"message longer than {self.most_bytes} bytes")
         if end < 0:
             self._searched = len(self._bytes)
             return None

@@ -14,16 +14,23 @@ import trio
 from trio.abc import AsyncResource
 
 from engine.control import calls, protocol
-from engine.control.access import may_change, peer_credentials, user_name
+from engine.control.access import is_owner, may_change, peer_credentials, user_name
 from engine.control.api import EngineApi, Refused
 from engine.control.endpoint import bound, find_group
 from engine.control.perform import perform
 from engine.control.protocol import MessageError
+from engine.control.reserve import ReservingListener
 from engine.control.status import Hello
 
 MAX_CONNECTIONS = 64
+KEPT_FOR_OWNERS = 8
+"""The last places are for root and the engine's own user: nobody else can lock them out."""
 MAX_IN_FLIGHT = 8
 """Requests of one connection worked on at once; further ones wait unread."""
+LOOKERS_IN_FLIGHT = 2
+"""Of whoever may only look: one that follows events, and one beside it."""
+LOOKERS_MESSAGE_BYTES = 64 << 10
+"""Longest line of whoever may only look, or was not asked yet: what is longer holds a changed configuration."""
 HELLO_TIMEOUT_S = 5.0
 SEND_TIMEOUT_S = 10.0
 """How long a client may leave an answer unread before it is disconnected."""
@@ -50,9 +57,14 @@ async def serve(
     group_id = find_group(group)
     with bound(path, group_id) as listener:
         server = _Server(api, group, group_id)
-        async with trio.SocketListener(trio.socket.from_stdlib_socket(listener)) as accepting:
+        async with ReservingListener(trio.SocketListener(trio.socket.from_stdlib_socket(listener))) as accepting:
+
+            async def handle(stream: trio.SocketStream) -> None:
+                await server.handle(stream)
+                accepting.fill()
+
             task_status.started()
-            await trio.serve_listeners(server.handle, [accepting])
+            await trio.serve_listeners(handle, [accepting])
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +73,7 @@ class _Peer:
     author: str
     """Who history says made a change."""
     may_change: bool
+    is_owner: bool
 
 
 class _Server:
@@ -74,7 +87,8 @@ class _Server:
         """Serve one connection to its end, whatever it does."""
         async with stream:
             connection = _Connection(self, stream)
-            if self._connections >= MAX_CONNECTIONS:
+            kept = 0 if is_owner(peer_credentials(stream.socket)) else KEPT_FOR_OWNERS
+            if self._connections >= MAX_CONNECTIONS - kept:
                 await connection.turn_away()
                 return
             self._connections += 1
@@ -91,7 +105,7 @@ class _Connection:
         self._server = server
         self._api = server.api
         self._stream = stream
-        self._lines = protocol.LineBuffer()
+        self._lines = protocol.LineBuffer(LOOKERS_MESSAGE_BYTES)
         self._in_flight = trio.Semaphore(MAX_IN_FLIGHT)
         self._sending = trio.Lock()
         self._scope = trio.CancelScope()
@@ -108,6 +122,10 @@ class _Connection:
                 peer = await self._greet()
             if peer is None:
                 return
+            if peer.may_change:
+                self._lines.most_bytes = protocol.MAX_MESSAGE_BYTES
+            else:
+                self._in_flight = trio.Semaphore(LOOKERS_IN_FLIGHT)
             async with trio.open_nursery() as nursery:
                 await self._in_flight.acquire()
                 while request := await self._receive():
@@ -149,7 +167,7 @@ class _Connection:
         allowed = await trio.to_thread.run_sync(may_change, credentials, self._server.group_id, abandon_on_cancel=True)
         name = await trio.to_thread.run_sync(user_name, credentials.uid, abandon_on_cancel=True)
         author = f"{said.user} ({name})" if credentials.uid == 0 and said.user else name
-        return _Peer(name=name, author=author, may_change=allowed)
+        return _Peer(name=name, author=author, may_change=allowed, is_owner=is_owner(credentials))
 
     async def _receive(self) -> protocol.Request | None:
         """The next request; None when the client is gone or what it sends cannot be followed any more."""
@@ -193,7 +211,7 @@ class _Connection:
                     return
             # A change once begun is carried to its end, even when its client hangs up.
             with trio.fail_after(CHANGE_TIMEOUT_S, shield=call.changing):
-                result = await perform(self._api, call, peer.author)
+                result = await perform(self._api, call, peer.author, unrestricted=peer.is_owner)
             reply = protocol.encode_result(request.id, result)
         except (Refused, MessageError) as error:
             reply = protocol.encode_error(request.id, error)

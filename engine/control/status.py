@@ -197,6 +197,8 @@ class EngineStatus(Record, frozen=True):
     version: str
     pid: int
     started_at: float
+    up_s: float
+    """Since it was started, whoever set the clock since then."""
     now_at: float
     config_path: str
     fast_path: str

@@ -21,7 +21,14 @@ from engine.sessions.session import HALF_OPEN, Phase, Session
 from engine.sessions.table import SessionTable, TableFull
 from engine.survival.journal import Kept
 from engine.survival.moment import Moment
-from engine.survival.records import KeptFlow, KeptSession, place_of_server, place_of_service, restored_address
+from engine.survival.records import (
+    KeptAddress,
+    KeptFlow,
+    KeptSession,
+    place_of_server,
+    place_of_service,
+    restored_address,
+)
 
 HEARD_WITHIN_S = 60.0
 """Three intervals of the keepalives that a living tunnel sends."""
@@ -123,6 +130,8 @@ class Adoption:
             self.adopted.left_out[found] += 1
             return
         service, server = found
+        for flow in kept.flows:
+            _require_addresses(flow, service)
         session = self._restored(kept, service, server)
         alive = [flow for flow in kept.flows if self._is_alive(flow, service)]
         if not session.half_open:
@@ -160,7 +169,7 @@ class Adoption:
         timeouts = service.config.timeouts
         if kept.port == Port.IKE:
             return self.adopted.gap_s < timeouts.ike_idle_s
-        found = self._forwarded.get((service.name, Port.NAT_T, restored_address(kept.client)))
+        found = self._forwarded.get((service.name, Port.NAT_T, _address(kept.client, service)))
         silent_s = self.adopted.gap_s if found is None else min(found.client_silent_s, found.server_silent_s)
         return silent_s < timeouts.nat_t_idle_s
 
@@ -208,7 +217,7 @@ class Adoption:
         session.spis = kept.spis
         session.esp_in, session.esp_out = kept.esp_in, kept.esp_out
         session.answered = kept.answered
-        session.place = None if kept.place is None else restored_address(kept.place)
+        session.place = None if kept.place is None else _address(kept.place, service)
         session.source_address = kept.source_address if _may_be_source(service, kept.source_address) else ""
         heard = max((flow.last_in_s for flow in kept.flows), default=kept.last_seen_s)
         session.last_seen_s = max(kept.last_seen_s, heard) + shift_s
@@ -228,6 +237,8 @@ class Adoption:
         ) = kept.traffic
         if kept.latest is not None:
             session.messages = [kept.latest.restored(shift_s)]
+        if kept.complaint is not None:
+            session.complaint = kept.complaint.restored(shift_s)
         if session.half_open:
             # Who waits for an answer asks again and again; the engine was not there to hear it.
             session.last_seen_s = self._now_s
@@ -236,11 +247,11 @@ class Adoption:
     def _join(self, session: Session, kept: KeptFlow) -> None:
         """Have a flow carry a session; several may share one."""
         service, server = session.service, session.server
-        client = restored_address(kept.client)
+        client = _address(kept.client, service)
         key = service.name, kept.port, client
         if found := self._flows.get(key):
             flow, remembered = found
-            if flow.server is server:
+            if flow.server is server and session not in flow.sessions:
                 flow.sessions.append(session)
                 self._flows[key] = flow, remembered or kept.remembered
             return
@@ -255,7 +266,7 @@ class Adoption:
         if not service.is_snat:
             flow.source = flow.client
         elif kept.source is not None and kept.source != kept.client:
-            source = restored_address(kept.source)
+            source = _address(kept.source, service)
             flow.source = source if _may_be_source(service, source[0]) else None
         if (known := self._forwarded.get(key)) and service.server_at(known.server) == (server, Port.NAT_T):
             self._follow_kernel(flow, known)
@@ -270,6 +281,18 @@ class Adoption:
         self.adopted.flows.append(flow)
         if known := self._forwarded.get((service.name, flow.port, flow.client)):
             self.adopted.forwarded.append((flow, known))
+
+
+def _address(kept: KeptAddress, service: Service) -> SocketAddress:
+    """A client's address, or one that stands for it, as it can be at a service; raises ValueError."""
+    return restored_address(kept, service.config.address.version)
+
+
+def _require_addresses(kept: KeptFlow, service: Service) -> None:
+    """Raise ValueError unless a flow can be what its record says, before anything is made of it."""
+    _address(kept.client, service)
+    if kept.source is not None:
+        _address(kept.source, service)
 
 
 def _may_be_source(service: Service, address: str) -> bool:

@@ -21,8 +21,9 @@ class JournalFile:
     def __init__(self, path: Path) -> None:
         self._published = path
         self._path = path.with_name(f".{path.name}.new")
-        # Who is connected from where is nobody else's business.
-        os.close(os.open(self._path, _FLAGS | os.O_CREAT | os.O_TRUNC, 0o600))
+        # Who is connected from where is nobody else's business, nor is the file one that somebody else put there.
+        self._path.unlink(missing_ok=True)
+        os.close(os.open(self._path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600))
         self.size_bytes = 0
         try:
             self.append(first_line())

@@ -5,18 +5,24 @@ from __future__ import annotations
 import time
 from functools import cache
 from pathlib import Path
+from typing import Annotated, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+Instant: TypeAlias = Annotated[float, Meta(ge=-1e12, le=1e12)]
+"""Seconds on some clock: a number that can be reckoned with, whatever a file says."""
 
 
 class Moment(msgspec.Struct, frozen=True, array_like=True, tag="m"):
     """The engine's own clock begins anew with each engine, and the wall clock may be set; uptime counts sleep, too."""
 
-    engine_s: float
-    uptime_s: float
-    wall_s: float
+    engine_s: Instant
+    uptime_s: Instant
+    wall_s: Instant
     boot: str
 
     @classmethod
@@ -25,10 +31,10 @@ class Moment(msgspec.Struct, frozen=True, array_like=True, tag="m"):
         return cls(engine_s, time.clock_gettime(time.CLOCK_BOOTTIME), time.time(), boot_id())
 
     def until_s(self, later: Moment) -> float:
-        """Seconds to a later moment; after a reboot by the wall clock, where one that went back counts as no time."""
+        """Seconds to a later moment; after a reboot by the wall clock, but all of the time since the machine is up."""
         if self.boot == later.boot:
             return max(0.0, later.uptime_s - self.uptime_s)
-        return max(0.0, later.wall_s - self.wall_s)
+        return max(later.uptime_s, later.wall_s - self.wall_s)
 
 
 @cache

@@ -1,13 +1,16 @@
 """What is saved of sessions, flows and persistence records.
 
-Fields that are added later come last and have defaults: then this version's files stay readable.
+Fields that are added later come last and have defaults: so each version reads the files of those before, and they read
+its files without what they do not know. Where that cannot be, `engine.survival.journal.FORMAT` is counted up.
 """
 
 from __future__ import annotations
 
-from typing import TypeAlias
+import socket
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from engine.sessions.flow import Flow, Port, SocketAddress
 from engine.sessions.persistence import PersistenceRecord
@@ -15,12 +18,22 @@ from engine.sessions.query import vendor_of
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
 from engine.sessions.session import Message, Phase, Session
-from engine.survival.moment import Moment
+from engine.sessions.trouble import Complaint
+from engine.survival.moment import Instant, Moment
+from engine.wire.notifies import Notify
 
 KeptAddress: TypeAlias = tuple[str | int, ...]
 """A socket address: host, port and, for IPv6, flow label and scope."""
 
-Traffic: TypeAlias = tuple[int, int, int, int]
+KEPT_DATA_BYTES: Final = 16
+"""Of what a peer put beside its error."""
+
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
+Word: TypeAlias = Annotated[int, Meta(ge=0, lt=2**32)]
+Spi: TypeAlias = Annotated[int, Meta(ge=0)]
+"""Eight bytes: more than that the format has no numbers for."""
+
+Traffic: TypeAlias = tuple[Count, Count, Count, Count]
 """Packets and bytes in, packets and bytes out."""
 
 
@@ -41,23 +54,23 @@ class KeptFlow(msgspec.Struct, frozen=True, array_like=True):
     why: str
     proven: bool
     remembered: bool
-    created_s: float
-    last_in_s: float
-    last_out_s: float
+    created_s: Instant
+    last_in_s: Instant
+    last_out_s: Instant
     traffic: Traffic
-    esp_in: tuple[int, ...]
-    esp_out: tuple[int, ...]
+    esp_in: tuple[Word, ...]
+    esp_out: tuple[Word, ...]
 
 
 class KeptMessage(msgspec.Struct, frozen=True, array_like=True):
     """The latest IKE message of a session: what is concluded from silence depends on who had the last word."""
 
-    at_s: float
+    at_s: Instant
     inward: bool
     exchange: int
-    message_id: int
+    message_id: Word
     response: bool
-    size_bytes: int
+    size_bytes: Count
 
     def restored(self, shift_s: float) -> Message:
         """As sessions have it."""
@@ -65,10 +78,24 @@ class KeptMessage(msgspec.Struct, frozen=True, array_like=True):
         return Message(at_s, self.inward, self.exchange, self.message_id, self.response, self.size_bytes, False)
 
 
+class KeptComplaint(msgspec.Struct, frozen=True, array_like=True):
+    """The latest error of a session that was told in the clear."""
+
+    at_s: Instant
+    inward: bool
+    exchange: int
+    type: Word
+    data: bytes
+
+    def restored(self, shift_s: float) -> Complaint:
+        """As sessions have it."""
+        return Complaint(self.at_s + shift_s, self.inward, self.exchange, Notify(self.type, data=self.data))
+
+
 class KeptSession(msgspec.Struct, frozen=True, array_like=True, tag="s"):
     """A session, with all flows that carry it."""
 
-    number: int
+    number: Count
     service: Place
     server: Place
     host: str
@@ -76,32 +103,33 @@ class KeptSession(msgspec.Struct, frozen=True, array_like=True, tag="s"):
     why: str
     phase: Phase
     was_established: bool
-    spis: list[tuple[int, int]]
-    esp_in: tuple[int, ...]
-    esp_out: tuple[int, ...]
-    answered: tuple[int, int, int] | None
+    spis: list[tuple[Spi, Spi]]
+    esp_in: tuple[Word, ...]
+    esp_out: tuple[Word, ...]
+    answered: tuple[Spi, Spi, Word] | None
     place: KeptAddress | None
     source_address: str
-    created_s: float
-    last_seen_s: float
-    init_s: float | None
-    auth_answered_s: float | None
-    rekeyed_s: float
-    deleted_s: float
-    auth_response_bytes: int
+    created_s: Instant
+    last_seen_s: Instant
+    init_s: Instant | None
+    auth_answered_s: Instant | None
+    rekeyed_s: Instant
+    deleted_s: Instant
+    auth_response_bytes: Count
     server_fragments: bool
     vendor: str | None
-    retransmitted: tuple[int, int]
+    retransmitted: tuple[Count, Count]
     traffic: Traffic
     """What passed on flows that have ended."""
     latest: KeptMessage | None
     flows: list[KeptFlow]
+    complaint: KeptComplaint | None = None
 
 
 class Ended(msgspec.Struct, frozen=True, array_like=True, tag="e"):
     """A session is no more."""
 
-    number: int
+    number: Count
 
 
 class KeptRecord(msgspec.Struct, frozen=True, array_like=True, tag="p"):
@@ -110,7 +138,7 @@ class KeptRecord(msgspec.Struct, frozen=True, array_like=True, tag="p"):
     service: str
     client: str
     server: str
-    last_used_s: float
+    last_used_s: Instant
     pinned: bool
 
 
@@ -160,6 +188,7 @@ def kept_session(session: Session) -> KeptSession:
         ),
         latest=None if last is None else _kept_message(last),
         flows=[_kept_flow(flow) for flow in session.flows],
+        complaint=None if session.complaint is None else _kept_complaint(session.complaint),
     )
 
 
@@ -179,21 +208,38 @@ def place_of_server(server: RealServer) -> Place:
     return Place(server.name, server.address, server.ports)
 
 
-def restored_address(kept: KeptAddress) -> SocketAddress:
-    """A socket address as the kernel reports it; raises ValueError."""
+def restored_address(kept: KeptAddress, version: int) -> SocketAddress:
+    """A socket address of an IP version as the kernel reports it; raises ValueError."""
     match kept:
-        case (str(host), int(port)):
+        case (str(host), int(port)) if version == 4 and _is_address(socket.AF_INET, host, port):
             return host, port
-        case (str(host), int(port), int(label), int(scope)):
+        case (str(host), int(port)) if version == 6 and _is_address(socket.AF_INET6, host, port):
+            return host, port
+        case (str(host), int(port), int(label), int(scope)) if (
+            version == 6 and _is_address(socket.AF_INET6, host.partition("%")[0], port) and 0 <= scope < 2**32
+        ):
             return host, port, label, scope
         case _:
-            raise ValueError(f"not a socket address: {kept}")
+            raise ValueError(f"not a socket address of IPv{version}: {kept}")
+
+
+def _is_address(family: socket.AddressFamily, host: str, port: int) -> bool:
+    try:
+        socket.inet_pton(family, host)
+    except (OSError, ValueError):
+        return False
+    return 0 <= port <= 0xFFFF
 
 
 def _kept_message(message: Message) -> KeptMessage:
     return KeptMessage(
         message.at_s, message.inward, message.exchange, message.message_id, message.response, message.size_bytes
     )
+
+
+def _kept_complaint(said: Complaint) -> KeptComplaint:
+    # A few bytes mean something, and a peer can put as many there as a datagram holds.
+    return KeptComplaint(said.at_s, said.inward, said.exchange, said.notify.type, said.notify.data[:KEPT_DATA_BYTES])
 
 
 def _kept_flow(flow: Flow) -> KeptFlow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from argparse import ArgumentParser
 
@@ -11,6 +12,8 @@ from rich.console import Console
 from engine.control.records import Change
 
 _PIPE_COLUMNS = 200
+_UNESCAPED_CONTROLS = re.compile("[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Of one byte, and those that turn the direction of writing round."""
 
 
 class _Terminal(Console):
@@ -32,7 +35,9 @@ def terminal() -> Console:
 def print_json(record: object, *, one_line: bool = False) -> None:
     """Print a record as one JSON document."""
     document = msgspec.json.encode(record)
-    print((document if one_line else msgspec.json.format(document, indent=2)).decode(), flush=True)
+    text = (document if one_line else msgspec.json.format(document, indent=2)).decode()
+    # JSON leaves these as they are, and a terminal may obey them.
+    print(_UNESCAPED_CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text), flush=True)
 
 
 def print_change(change: Change, *, as_json: bool) -> None:

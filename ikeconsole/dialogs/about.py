@@ -53,5 +53,5 @@ def _engine(snapshot: Snapshot | None) -> Iterable[str]:
     hello, status = snapshot.hello, snapshot.status
     return [
         f"ikeconsole {printable(hello.version)} on {printable(hello.host)}, pid {hello.pid}",
-        f"runs for {age(status.now_at - status.started_at)} with {printable(hello.config_path)}",
+        f"runs for {age(status.up_s)} with {printable(hello.config_path)}",
     ]

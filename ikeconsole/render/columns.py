@@ -10,6 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from engine.legible import printable as printable
+
 R = TypeVar("R")
 
 _GAP = 2
@@ -31,11 +33,6 @@ class Column(Generic[R]):
     """The narrowest terminal that shows it."""
     least: int = 0
     """Width it has even where nothing needs it, so that it does not jitter."""
-
-
-def printable(text: str) -> str:
-    """Text from a peer or a file without what a terminal would obey."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def middle_cut(text: str, cells: int) -> str:

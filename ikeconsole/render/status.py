@@ -60,7 +60,7 @@ def _headline(engine: EngineStatus) -> Text:
     return Text.assemble(
         (printable(engine.host), "bold"),
         f"  {count(engine.sessions, 'session')}, {grouped(engine.half_open)} half-open",
-        f"  up {age(engine.now_at - engine.started_at)}",
+        f"  up {age(engine.up_s)}",
         (f"  ikeconsole {printable(engine.version)} pid {engine.pid}", "dim"),
     )
 

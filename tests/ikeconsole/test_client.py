@@ -195,3 +195,18 @@ async def test_something_else_on_the_socket_is_no_engine(tmp_path: Path, answer:
                 pass
         nursery.cancel_scope.cancel()
     listener.close()
+
+
+@pytest.mark.trio
+async def test_an_engine_of_an_earlier_version_is_to_be_restarted(
+    socket: Path, api: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an upgrade, when the engine that runs is the one from before."""
+
+    class Answer(msgspec.Struct):
+        only: str = "what there was then"
+
+    async with connect(socket) as client:
+        monkeypatch.setattr(api, "status", Answer)
+        with pytest.raises(EngineUnreachable, match="if it was started before an upgrade, restart it"):
+            await client.status()

@@ -64,6 +64,7 @@ def test_a_change_on_disk_is_never_overwritten_but_shown(loaded: Loaded) -> None
         (errno.ENOSPC, "no space is left for"),
         (errno.EROFS, "is mounted read-only: mount it writable"),
         (errno.EACCES, "this user may not write in"),
+        (errno.EMFILE, "no more files may be opened"),
         (errno.EBUSY, "the file itself is a mount point"),
         (errno.EIO, "Input/output error: see whether the disk"),
     ],

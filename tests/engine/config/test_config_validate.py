@@ -42,7 +42,7 @@ def problems_of(text: str) -> list[str]:
         ),
         (
             '[engine]\nstate_dir = "/a\\u0000b"',
-            "engine.state_dir: has a zero byte in it, which no path can have: remove it",
+            "engine.state_dir: has the character U+0000 in it, which nobody can see: remove it",
         ),
         (
             f"[engine]\ncontrol_socket = '/{'x' * 107}'",
@@ -152,12 +152,12 @@ def problems_of(text: str) -> list[str]:
             'command = ["/usr/local/bin/probe", "{address}"]',
         ),
         (
-            service(keys="[service.health]\ntype = 'exec'\ncommand = ['/bin/true', \"a\\u0000b\"]"),
-            "service.vpn.health.command: has a zero byte in it, which no program can be given: remove it",
+            service(keys="[service.health]\ntype = 'exec'\ncommand = ['/bin/true', \"a\\u001bb\"]"),
+            "service.vpn.health.command: has the character U+001B in it, which nobody can see: remove it",
         ),
         (
-            '[engine]\ncontrol_group = "a\\u0000b"',
-            "engine.control_group: has a zero byte in it, which no group's name can have: remove it",
+            '[engine]\ncontrol_group = "a\\u202eb"',
+            "engine.control_group: has the character U+202E in it, which nobody can see: remove it",
         ),
         (
             service("one") + service("two", keys="nat_t_port = 4501"),
