@@ -12,10 +12,8 @@ class Prospect:
     name: str
     kind: str
     """Which sort of virtual device, such as veth; empty for hardware."""
-    other_program: str
-    """Another XDP program that is on it, as `name, id 7`."""
-    left_behind: bool
-    """The fast path of an engine that has gone is on it, and forwards what it knows."""
+    program: str
+    """The XDP program that is on it, as `name, id 7`."""
     merges_packets: bool
     hides_tags: bool
     """Frames of VLAN devices above it would leave with a wrong tag in generic mode."""

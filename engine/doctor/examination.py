@@ -16,7 +16,7 @@ from engine.doctor.clock import judge_clock, look_at_clock
 from engine.doctor.commands import CommandError, Denied
 from engine.doctor.conntrack import judge_conntrack, look_at_conntrack
 from engine.doctor.diagnosis import Diagnosis, Topic
-from engine.doctor.fast_path import judge_prospects, judge_running, judge_unwanted
+from engine.doctor.fast_path import judge_left, judge_prospects, judge_running, judge_unwanted, look_for_left
 from engine.doctor.firewall import judge_firewall, look_at_firewall
 from engine.doctor.forwarding import judge_forwarding
 from engine.doctor.kernel import judge_kernel, judge_tproxy, look_at_tproxy, release
@@ -53,7 +53,7 @@ async def examine(config: Config, path: Path, engine: Engine, client: Mapping[in
         *judge_kernel(release()),
         *await _tproxy(config),
         *judge_clock(look_at_clock()),
-        *await _fast_path(config, engine, privileges),
+        *await _fast_path(config, path, engine, privileges),
         *_network(config, network),
         *judge_conntrack(look_at_conntrack(), config.engine.max_sessions),
         *judge_firewall(config, await look_at_firewall()),
@@ -80,13 +80,16 @@ async def _tproxy(config: Config) -> Iterator[Diagnosis]:
     return judge_tproxy(found) if found else iter(())
 
 
-async def _fast_path(config: Config, engine: Engine, privileges: Privileges) -> Iterator[Diagnosis]:
-    if why := why_not_wanted(config):
-        return judge_unwanted(why)
+async def _fast_path(config: Config, path: Path, engine: Engine, privileges: Privileges) -> Iterator[Diagnosis]:
+    unwanted = why_not_wanted(config)
     if engine.status is not None:
-        return judge_running(engine.status)
+        return judge_unwanted(unwanted) if unwanted else judge_running(engine.status)
+    left = await trio.to_thread.run_sync(look_for_left, config.engine)
+    if unwanted:
+        return chain(judge_left(left, path), judge_unwanted(unwanted))
     prospects = await trio.to_thread.run_sync(look_ahead, config)
-    return judge_prospects(prospects, privileged=privileges.may_use_fast_path)
+    privileged = privileges.may_use_fast_path
+    return chain(judge_left(left, path), judge_prospects(prospects, privileged=privileged, left_on=left.devices))
 
 
 def _network(config: Config, network: Network) -> Iterator[Diagnosis]:

@@ -2,17 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+from engine.config.schema import EngineSection
 from engine.control.status import EngineStatus
 from engine.doctor.diagnosis import Diagnosis, Topic
+from engine.paths import default_state_dir
 from engine.prospects import Prospect, Prospects
+from engine.survival.orphans import orphans
+from engine.wording import listed
 
+_LEFT: Final = Topic("fast path", "left-behind")
 _LIBBPF: Final = Topic("fast path", "libbpf")
 _PROGRAM: Final = Topic("fast path", "bpf")
 _DEVICE: Final = Topic("fast path", "device")
 _MODE: Final = Topic("fast path", "mode")
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What an engine that has gone left in the kernel."""
+
+    devices: Sequence[str] = ()
+    denied: bool = False
+    """This user may not look."""
+
+
+def look_for_left(settings: EngineSection) -> Left:
+    """The fast path of an engine with this state directory that runs no more."""
+    state_dir = Path(settings.state_dir) if settings.state_dir else default_state_dir()
+    try:
+        found = orphans(state_dir)
+    except OSError:
+        return Left(denied=True)
+    return Left(found.devices if found else ())
+
+
+def judge_left(left: Left, config_path: Path) -> Iterator[Diagnosis]:
+    """Whether tunnels pass that no engine cares for."""
+    if left.denied:
+        yield _LEFT.unchecked("whether an engine that has gone left its fast path in the kernel")
+    elif left.devices:
+        yield _LEFT.warn(
+            f"that of an engine that has gone is still on {listed(left.devices)}: data of established tunnels passes "
+            "until their ends next have to speak IKE, and new tunnels do not come up",
+            remedy="start the engine again; or if it shall not come back, take everything away",
+            command=f"ikeconsole down -c {config_path}",
+        )
+    else:
+        yield _LEFT.ok("no engine that has gone left one in the kernel")
 
 
 def judge_running(engine: EngineStatus) -> Iterator[Diagnosis]:
@@ -38,8 +79,11 @@ def judge_unwanted(why: str) -> Iterator[Diagnosis]:
     yield _MODE.ok(f"not used: {why}")
 
 
-def judge_prospects(found: Prospects | None, *, privileged: bool) -> Iterator[Diagnosis]:
-    """What an engine would find; None: the fast path is not installed."""
+def judge_prospects(found: Prospects | None, *, privileged: bool, left_on: Collection[str] = ()) -> Iterator[Diagnosis]:
+    """What an engine would find; None: the fast path is not installed.
+
+    `left_on` are the devices that an engine which has gone left its program on: the next one takes that over.
+    """
     if found is None:
         yield _PROGRAM.warn("this installation has no fast path", remedy="install ikeconsole whole")
         return
@@ -57,26 +101,16 @@ def judge_prospects(found: Prospects | None, *, privileged: bool) -> Iterator[Di
     if not found.devices:
         yield _DEVICE.warn("no Ethernet device leads to the services or their real servers: it has nothing to do")
     for device in found.devices:
-        yield from _judge_device(device)
+        yield from _judge_device(device, own=device.name in left_on)
 
 
-def _judge_device(device: Prospect) -> Iterator[Diagnosis]:
+def _judge_device(device: Prospect, *, own: bool) -> Iterator[Diagnosis]:
     name = device.name
     ill = False
-    if device.left_behind:
+    if device.program and not own:
         ill = True
         yield _DEVICE.warn(
-            "an engine that has gone left its fast path on it: tunnels that were established go on, new ones do not "
-            "come up",
-            name,
-            remedy="start the engine again; or if it shall not come back, take everything away",
-            command="ikeconsole down",
-        )
-    if device.other_program:
-        ill = True
-        yield _DEVICE.warn(
-            f"another XDP program ({device.other_program}) is on it and would be left alone: its packets take the "
-            "slow path",
+            f"another XDP program ({device.program}) is on it and would be left alone: its packets take the slow path",
             name,
             remedy="stop what attached it, or if that has ended take it off",
             command=f"ip link set {name} xdp off",

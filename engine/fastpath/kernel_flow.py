@@ -37,11 +37,17 @@ class KernelFlow:
         self.packets_out = self.size_out = 0
 
     def go_on(self) -> None:
-        """Count only what passes from now on, of a flow that was there before this engine."""
-        table = self.table
+        """Go on counting, of a flow that was there before this engine.
+
+        What was saved of its counters may be old, and nobody counted while no engine was there: it has had at least
+        what the kernel forwarded of it.
+        """
+        flow, table = self.flow, self.table
         self.packets_in, self.size_in = table.packets[self.from_client], table.size_bytes[self.from_client]
         self.packets_out, self.size_out = table.packets[self.from_server], table.size_bytes[self.from_server]
-        self.flow.change_path(fast=self.packets_in + self.packets_out > 0)
+        flow.packets_in, flow.bytes_in = max(flow.packets_in, self.packets_in), max(flow.bytes_in, self.size_in)
+        flow.packets_out, flow.bytes_out = max(flow.packets_out, self.packets_out), max(flow.bytes_out, self.size_out)
+        flow.change_path(fast=self.packets_in + self.packets_out > 0)
 
     def credit(self, now_ticks: int, now_s: float) -> bool:
         """Add to the flow what the kernel has counted since, and the SPIs that it saw last.

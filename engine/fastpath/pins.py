@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from hashlib import blake2s
@@ -63,18 +64,22 @@ class Pins:
 
     @property
     def exist(self) -> bool:
-        """Whether an earlier engine left anything."""
+        """Whether an earlier engine left anything, and nobody else could have put it there."""
         try:
-            return self.directory.is_dir()
+            return self.directory.is_dir() and not self._why_untrusted()
         except OSError:
             return False
 
     def begin(self) -> None:
         """Make room for pins; raises BpfError where there can be none."""
         try:
-            (self.directory / LINKS).mkdir(parents=True, exist_ok=True)
+            for directory in (self.directory.parent, self.directory, self.directory / LINKS):
+                directory.mkdir(mode=0o700, exist_ok=True)
+            untrusted = self._why_untrusted()
         except OSError as error:
             raise BpfError(_why_no_room(self.directory, error), error.errno or 0) from error
+        if untrusted:
+            raise BpfError(untrusted)
 
     def find(self, digest: str) -> PinnedObject | None:
         """Program and maps that an earlier engine left, if they are those of this object."""
@@ -136,6 +141,17 @@ class Pins:
         remove(self.directory)
         return was_there
 
+    def _why_untrusted(self) -> str:
+        """Why others may have a hand in what is pinned here; empty: only root and this user. Raises OSError."""
+        anybody_makes = self.directory.parent.parent.stat().st_mode & stat.S_IWOTH
+        for directory in (self.directory.parent, self.directory):
+            found = directory.stat()
+            if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                return f"{directory} may be written by other users: chmod 0700 {directory}"
+            if anybody_makes and found.st_uid not in (0, os.geteuid()):
+                return f"{directory} was made by another user: remove it"
+        return ""
+
     def _link_paths(self) -> list[Path]:
         try:
             return list((self.directory / LINKS).iterdir())
@@ -191,6 +207,14 @@ def _names(directory: Path) -> list[str]:
 
 
 def _why_no_room(directory: Path, error: OSError) -> str:
-    if not BPF_FILE_SYSTEM.is_mount() and directory.is_relative_to(BPF_FILE_SYSTEM):
+    if directory.is_relative_to(BPF_FILE_SYSTEM) and not _is_mounted():
         return f"no BPF file system is mounted: mount -t bpf bpf {BPF_FILE_SYSTEM}"
     return f"{directory} cannot be made ({error.strerror}): give this user a directory {ROOT}"
+
+
+def _is_mounted() -> bool:
+    """Whether the BPF file system is: a mount alone may be systemd's, which lets a service only read what is there."""
+    with suppress(OSError):
+        mounts = Path("/proc/self/mounts").read_text().splitlines()
+        return any(line.split()[1:3] == [str(BPF_FILE_SYSTEM), "bpf"] for line in mounts)
+    return False

@@ -11,8 +11,6 @@ from engine.fastpath.libbpf import library
 from engine.fastpath.program import OBJECT
 from engine.prospects import Prospect, Prospects
 
-OWN_NAME = "forward"
-
 
 def look_ahead(config: Config) -> Prospects:
     """What a configuration's fast path would find; the program is loaded on trial, with no room for flows."""
@@ -31,15 +29,13 @@ def look_ahead(config: Config) -> Prospects:
 
 def _prospect(interface: Interface) -> Prospect:
     try:
-        other = attached_program(interface.index)
+        there = attached_program(interface.index)
     except BpfError:
-        other = None
-    own = other is not None and other.program_name == OWN_NAME
+        there = None
     return Prospect(
         name=interface.name,
         kind=interface.kind,
-        other_program=f"{other.program_name or 'unnamed'}, id {other.program_id}" if other and not own else "",
-        left_behind=own,
+        program=f"{there.program_name or 'unnamed'}, id {there.program_id}" if there else "",
         merges_packets=merges_packets(interface),
         hides_tags=interface.carries_vlans and hides_tags(interface),
     )

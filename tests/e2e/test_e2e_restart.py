@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from harness import fast_path
-from harness.balancer import TREE, service_name
+from harness.balancer import PROGRAM, TREE, service_name
 from harness.lab import Lab
 from harness.namespaces import CommandFailed
 from harness.peers import Client, Ping
@@ -64,6 +65,13 @@ def _tidy(request: pytest.FixtureRequest) -> Iterator[None]:
             lab.tidy()
 
 
+def doctor(lab: Lab) -> list[dict[str, str]]:
+    """What `ikeconsole doctor` says while no engine runs."""
+    command = [*UNDER, *PROGRAM, "doctor", "--json", "-c", str(lab.balancer.state_dir.with_name("config.toml"))]
+    told: list[dict[str, str]] = json.loads(lab.balancer.node.namespace.run(*command, check=False))
+    return told
+
+
 def connect(lab: Lab) -> dict[Family, Client]:
     """A client for each family, with a tunnel."""
     clients = dict(zip(Family, (lab.clients["c1"], lab.clients["c2"]), strict=True))
@@ -102,9 +110,15 @@ def saved(lab: Lab) -> None:
     assert (lab.balancer.state_dir / JOURNAL).exists()
 
 
-def remote_ports(lab: Lab, clients: dict[Family, Client]) -> dict[Family, int]:
-    """The ports that the servers see."""
-    return {family: lab.servers[client.tunnel().server].sa_of(client).remote_port for family, client in clients.items()}
+def remote_ends(lab: Lab, clients: dict[Family, Client]) -> dict[Family, tuple[str, int]]:
+    """The addresses and ports that the servers see."""
+    seen = {family: lab.servers[client.tunnel().server].sa_of(client) for family, client in clients.items()}
+    return {family: (sa.remote_host, sa.remote_port) for family, sa in seen.items()}
+
+
+def packets_of(lab: Lab, clients: dict[Family, Client]) -> dict[Family, int]:
+    """How many packets each tunnel has had from its client, as the engine has it."""
+    return {family: fast_path.session_of(lab, client).traffic.packets_in for family, client in clients.items()}
 
 
 @sources
@@ -118,11 +132,13 @@ def test_the_fast_path_loses_no_packet_while_the_engine_is_gone(
     for client in clients.values():
         fast_path.await_fast(fast_lab, client)
     saved(fast_lab)
-    before, ports = known(fast_lab), remote_ports(fast_lab, clients)
+    before, ends = known(fast_lab), remote_ends(fast_lab, clients)
     with Pinging(clients) as pinging:
+        counted = packets_of(fast_lab, clients)
         fast_lab.balancer.stop(stop)
         pinging.go_on(50)
         start(fast_lab, source, "native")
+        assert all(now >= counted[family] + 50 for family, now in packets_of(fast_lab, clients).items())
         pinging.go_on(50)
         assert pinging.lost() == dict.fromkeys(clients, 0)
     assert known(fast_lab) == before
@@ -131,8 +147,45 @@ def test_the_fast_path_loses_no_packet_while_the_engine_is_gone(
         client.rekey("child")
         client.rekey("ike")
         fast_path.await_fast(fast_lab, client)
-    assert remote_ports(fast_lab, clients) == ports
+    assert remote_ends(fast_lab, clients) == ends
     assert {server for server, _ in known(fast_lab).values()} == {server for server, _ in before.values()}
+
+
+@stops
+def test_tunnels_from_a_pool_go_on_without_sockets_from_the_same_addresses_and_ports(
+    fast_lab: Lab, stop: signal.Signals
+) -> None:
+    """The kernel brings their answers to the next engine's one socket as it did to the former's."""
+    pools = {family: [addresses[family] for addresses in fast_lab.topology.snat[1:]] for family in Family}
+
+    def start_with_pools() -> None:
+        config = fast_path.configure(fast_lab, "snat", "native")
+        for service, pool in zip(config["service"], pools.values(), strict=True):
+            service["snat_addresses"] = pool
+        fast_lab.balancer.write(config)
+        fast_lab.balancer.start(*UNDER)
+        eventually(lambda: fast_lab.balancer.status().fast_path == "native", "the fast path is on")
+
+    start_with_pools()
+    clients = connect(fast_lab)
+    for client in clients.values():
+        fast_path.await_fast(fast_lab, client)
+    saved(fast_lab)
+    before, ends = known(fast_lab), remote_ends(fast_lab, clients)
+    assert all(host in pools[family] for family, (host, _) in ends.items())
+    assert fast_lab.balancer.status().open_sockets == 0
+    with Pinging(clients) as pinging:
+        fast_lab.balancer.stop(stop)
+        pinging.go_on(50)
+        start_with_pools()
+        pinging.go_on(50)
+        assert pinging.lost() == dict.fromkeys(clients, 0)
+    assert known(fast_lab) == before
+    for client in clients.values():
+        client.rekey("ike")
+        fast_path.await_fast(fast_lab, client)
+    assert remote_ends(fast_lab, clients) == ends
+    assert fast_lab.balancer.status().open_sockets == 0
 
 
 @sources
@@ -141,7 +194,7 @@ def test_the_slow_path_loses_only_the_packets_of_the_gap(lab: Lab, source: str, 
     start(lab, source, "off")
     clients = connect(lab)
     saved(lab)
-    before, ports = known(lab), remote_ports(lab, clients)
+    before, ends = known(lab), remote_ends(lab, clients)
     with Pinging(clients) as pinging:
         gone_s = time.monotonic()
         lab.balancer.stop(stop)
@@ -153,7 +206,7 @@ def test_the_slow_path_loses_only_the_packets_of_the_gap(lab: Lab, source: str, 
     for client in clients.values():
         client.rekey("ike")
         client.await_data()
-    assert remote_ports(lab, clients) == ports
+    assert remote_ends(lab, clients) == ends
 
 
 @sources
@@ -238,6 +291,9 @@ def test_down_removes_every_trace_and_is_refused_while_the_engine_runs(fast_lab:
     assert left is not None
     assert set(left.devices) == {"lan0", "wan0"}
     assert len(clients[Family.IPV4].ping(5).answered) == 5
+    (left_behind,) = [told for told in doctor(fast_lab) if told["check"] == "left-behind"]
+    assert left_behind["state"] == "warn"
+    assert "still on lan0 and wan0" in left_behind["text"]
     said = fast_lab.balancer.down(under=UNDER)
     assert "removed the fast path" in said
     assert "removed the return path" in said

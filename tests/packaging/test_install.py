@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,31 @@ case "$2" in
 venv)
     mkdir -p "$3/bin" "$3/lib"
     printf '#!/bin/sh\\necho "$@" >>"%s/asked"\\n' "$3" >"$3/bin/pip"
+    cat >"$3/bin/python" <<'EOF'
+#!/bin/sh
+echo "$(basename "$1") $2" >>"$IKECONSOLE_TEST_CALLS"
+exit $IKECONSOLE_TEST_DOWN
+EOF
     printf '#!%s/bin/python\\n' "$3" >"$3/bin/ikeconsole"
     echo "command = python -m venv $3" >"$3/pyvenv.cfg"
-    chmod +x "$3/bin/pip"
+    chmod +x "$3/bin/"*
     ;;
 esac
 """
+SYSTEMCTL = """\
+#!/bin/sh
+echo "systemctl $*" >>"$IKECONSOLE_TEST_CALLS"
+[ "$2" != is-active ]
+"""
+INSTALL_AND_REMOVE = """\
+mount -t tmpfs tmpfs /opt
+mount -t tmpfs tmpfs /run
+mkdir -p /run/systemd/system
+"$0"
+: >"$IKECONSOLE_TEST_CALLS"
+"$0" remove || echo "refused, and $(ls /opt) is still there"
+"""
+"""On a machine of its own, where systemd is there and nothing is installed yet."""
 DATE = """\
 #!/bin/sh
 echo "20250101-00000$IKECONSOLE_TEST_RELEASE"
@@ -35,21 +55,42 @@ class Installing:
         self.root = directory / "root"
         self._programs = directory / "programs"
         self._programs.mkdir()
-        for name, text in (("python", PYTHON), ("date", DATE)):
-            (self._programs / name).write_text(text)
-            (self._programs / name).chmod(0o755)
+        self._calls = directory / "calls"
+        self.stand_in("python", PYTHON)
+        self.stand_in("date", DATE)
+
+    def stand_in(self, name: str, text: str) -> None:
+        """Put a script in the place of a program."""
+        (self._programs / name).write_text(text)
+        (self._programs / name).chmod(0o755)
 
     def run(self, *arguments: str, release: int = 1, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the script; it takes the release's number for the time."""
+        return self._do([str(INSTALL), *arguments], {"IKECONSOLE_TEST_RELEASE": str(release)} | environment)
+
+    def install_and_remove(self, *, down: int) -> subprocess.CompletedProcess[str]:
+        """Run it without DESTDIR; `down` is what the installed program's command of that name ends with."""
+        self.stand_in("systemctl", SYSTEMCTL)
+        for name in ("systemd-sysusers", "systemd-tmpfiles"):
+            self.stand_in(name, "#!/bin/sh\n")
+        given = {"DESTDIR": "", "PREFIX": str(self.root), "IKECONSOLE_TEST_DOWN": str(down)}
+        return self._do(["unshare", "--mount", "sh", "-ec", INSTALL_AND_REMOVE, str(INSTALL)], given)
+
+    def _do(self, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         given = {
             "PATH": f"{self._programs}:{os.environ['PATH']}",
             "DESTDIR": str(self.root),
             "PYTHON": "python",
-            "IKECONSOLE_TEST_RELEASE": str(release),
+            "IKECONSOLE_TEST_RELEASE": "1",
+            "IKECONSOLE_TEST_CALLS": str(self._calls),
         }
         return subprocess.run(
-            [str(INSTALL), *arguments], env=given | environment, capture_output=True, text=True, check=False, timeout=60
+            command, env=given | dict(environment), capture_output=True, text=True, check=False, timeout=60
         )
+
+    def calls(self) -> list[str]:
+        """What systemctl and the installed program were asked for by the removal."""
+        return self._calls.read_text().splitlines()
 
     def read(self, path: str) -> str:
         """An installed file's text."""
@@ -105,6 +146,29 @@ def test_removal_leaves_what_is_the_operators(installing: Installing) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     left = [path for path in installing.root.rglob("*") if not path.is_dir()]
     assert left == [own]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_removal_stops_the_service_and_takes_out_of_the_kernel_what_it_left(installing: Installing) -> None:
+    """By the program that is removed, so before that."""
+    done = installing.install_and_remove(down=0)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert installing.calls() == [
+        "systemctl --quiet disable --now ikeconsole",
+        "ikeconsole down",
+        "systemctl daemon-reload",
+    ]
+    assert "Removed." in done.stdout
+    assert "refused" not in done.stdout
+    assert [path for path in installing.root.rglob("*") if not path.is_dir()] == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_nothing_is_removed_while_an_engine_runs_that_systemd_did_not_start(installing: Installing) -> None:
+    done = installing.install_and_remove(down=1)
+    assert "refused, and ikeconsole is still there" in done.stdout
+    assert "systemctl daemon-reload" not in installing.calls()
+    assert (installing.root / "lib/systemd/system/ikeconsole.service").exists()
 
 
 def test_a_python_in_somebodys_home_is_refused(installing: Installing, tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ def status(**changes: Any) -> EngineStatus:
         "version": "0.1.0",
         "pid": 4242,
         "started_at": 0.0,
+        "up_s": 0.0,
         "now_at": 1.0,
         "config_path": "/etc/ikeconsole/config.toml",
         "fast_path": "off",

@@ -13,7 +13,7 @@ from engine.control.status import FastPathDevice, KernelStatus
 from engine.doctor.clock import judge_clock, look_at_clock
 from engine.doctor.conntrack import Conntrack, judge_conntrack
 from engine.doctor.diagnosis import Topic
-from engine.doctor.fast_path import judge_prospects, judge_running
+from engine.doctor.fast_path import Left, judge_left, judge_prospects, judge_running, look_for_left
 from engine.doctor.kernel import Tproxy, judge_kernel, judge_tproxy
 from engine.doctor.limits import FileLimit, judge_files, judge_spare_ports
 from engine.doctor.places import Place, judge_places, look_at_places
@@ -24,7 +24,7 @@ from engine.prospects import Prospect, Prospects
 ALL = frozenset(NUMBERS)
 TRANSPARENT = Config(services=[service("vpn")])
 SNAT = Config(services=[service("vpn", source=Source.SNAT)])
-CARD = Prospect("eth0", "", "", left_behind=False, merges_packets=False, hides_tags=False)
+CARD = Prospect("eth0", "", "", merges_packets=False, hides_tags=False)
 FIT = Prospects("1.1", "", (CARD,))
 DIRECTORY = Place(Topic("files", "state-dir"), "/var/lib/ikeconsole", "history")
 
@@ -154,8 +154,7 @@ def test_what_an_engine_would_find_for_its_fast_path() -> None:
 @pytest.mark.parametrize(
     ("card", "command"),
     [
-        (replace(CARD, other_program="katran, id 7"), "ip link set eth0 xdp off"),
-        (replace(CARD, left_behind=True), "ikeconsole down"),
+        (replace(CARD, program="katran, id 7"), "ip link set eth0 xdp off"),
         (replace(CARD, merges_packets=True), "ethtool -K eth0 lro off"),
         (replace(CARD, hides_tags=True), "ethtool -K eth0 rxvlan off"),
         (replace(CARD, hides_tags=True, kind="bond"), ""),
@@ -164,6 +163,26 @@ def test_what_an_engine_would_find_for_its_fast_path() -> None:
 def test_what_is_wrong_with_a_device(card: Prospect, command: str) -> None:
     said = only(judge_prospects(replace(FIT, devices=(card,)), privileged=True), subject="eth0")
     assert (said.state, said.command) == ("warn", command)
+
+
+def test_a_fast_path_without_an_engine_is_told_once_and_is_no_other_program() -> None:
+    path = Path("/etc/lb.toml")
+    said = only(judge_left(Left(["eth0", "eth1"]), path))
+    assert (said.state, said.command) == ("warn", "ikeconsole down -c /etc/lb.toml")
+    assert "still on eth0 and eth1: data of established tunnels passes" in said.text
+    assert only(judge_left(Left(), path)).state == "ok"
+    assert only(judge_left(Left(denied=True), path)).text.startswith("not checked: needs root")
+    own = replace(FIT, devices=(replace(CARD, program="forward, id 7"),))
+    assert only(judge_prospects(own, privileged=True, left_on=["eth0"]), subject="eth0").state == "ok"
+    assert only(judge_prospects(own, privileged=True), subject="eth0").state == "warn"
+
+
+def test_only_a_state_directory_that_this_user_may_look_into_is_judged(tmp_path: Path) -> None:
+    """Whose lock cannot be opened, of that nobody knows whether an engine runs."""
+    settings = EngineSection(state_dir=str(tmp_path))
+    assert look_for_left(settings) == Left()
+    (tmp_path / "engine.lock").symlink_to("nowhere")
+    assert look_for_left(settings) == Left(denied=True)
 
 
 @pytest.mark.parametrize(

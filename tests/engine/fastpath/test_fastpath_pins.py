@@ -180,6 +180,13 @@ def test_where_nothing_can_be_pinned_it_says_why(tmp_path: Path) -> None:
         Pins("name", tmp_path / "file").begin()
 
 
+def test_a_mount_of_another_file_system_is_no_place_for_pins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """systemd mounts what is there once more, for a service that may only read it."""
+    monkeypatch.setattr("engine.fastpath.pins.BPF_FILE_SYSTEM", Path("/proc"))
+    with pytest.raises(BpfError, match="no BPF file system is mounted: mount -t bpf bpf /proc"):
+        Pins("name", Path("/proc/ikeconsole")).begin()
+
+
 def test_names_are_told_apart_and_have_no_dots() -> None:
     names = {instance_name(Path(path)) for path in ("/var/lib/a.b", "/var/lib/a-b", "/var/lib/a/b", "/")}
     assert len(names) == 4
