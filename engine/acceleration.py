@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from engine.control.status import FastPathDevice, KernelStatus
 from engine.events import EventLog
 from engine.net.challenge import ChallengeState
 from engine.prospects import Prospects
-from engine.sessions.fast_path import Forwarded
+from engine.sessions.fast_path import Carried, Forwarded
 from engine.sessions.flow import Flow, Port
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
@@ -44,6 +45,7 @@ class Acceleration:
         """`state_dir` is the engine's: what is left in the kernel is found by it again; None: nothing is left."""
         self._events = events
         self._state_dir = state_dir
+        self._carried: Carried | None = None
         self._left: KernelForwarding | None = None
         """What an earlier engine left in the kernel, until this one forwards with it."""
         self._services: Mapping[str, Service] = {}
@@ -88,7 +90,9 @@ class Acceleration:
                 self._events.add("notice", "fast-path", text)
             return []
         try:
-            self._left = await trio.to_thread.run_sync(KernelForwarding, self._config, self._protected, pins)
+            self._left = await trio.to_thread.run_sync(
+                KernelForwarding, self._config, self._protected, pins, self._carries
+            )
             return await trio.to_thread.run_sync(self._left.found)
         except FastPathError as error:
             self._events.add("warning", "fast-path", f"an earlier engine's fast path cannot be taken over: {error}")
@@ -110,6 +114,10 @@ class Acceleration:
             self._left.leave()
             self._left.close()
 
+    def tell(self, carried: Carried) -> None:
+        """Tell this of flows from now on."""
+        self._carried = carried
+
     def offer(self, flow: Flow) -> None:
         """A flow's sessions or its source have changed, or it has ended."""
         if self._kernel is not None:
@@ -120,9 +128,19 @@ class Acceleration:
         if self._kernel is not None:
             self._kernel.refresh(flow, now_s)
 
+    def count(self, server: RealServer) -> None:
+        """Bring a real server's counters up to date."""
+        if self._kernel is not None:
+            self._kernel.count(server)
+
     def abandon(self, server: RealServer, now_s: float) -> Iterable[int]:
         """Leave a real server's flows to the slow path, some of them each turn."""
         return self._kernel.abandon(server, now_s) if self._kernel is not None else ()
+
+    def tunnels_begin(self, now_s: float) -> None:
+        """Have the kernel forward the ESP that follows answers which wait to leave."""
+        if self._kernel is not None:
+            self._kernel.tunnels_begin(now_s)
 
     def at_rest(self, now_s: float) -> None:
         """The slow path holds no datagrams: flows change paths now."""
@@ -187,7 +205,7 @@ class Acceleration:
             # To make room for all flows takes the kernel a while, in which the slow path must not stand still.
             kernel, self._left = self._left, None
             if kernel is None:
-                make = partial(KernelForwarding, self._config, self._protected, self._pins())
+                make = partial(KernelForwarding, self._config, self._protected, self._pins(), self._carries)
                 kernel = await trio.to_thread.run_sync(make)
             with kernel:
                 await self._forward_with(kernel)
@@ -266,7 +284,8 @@ class Acceleration:
                 sources = {address for service in services for address in service.snat_pool}
                 servers = [server for service in services for server in service.servers.values()]
                 endpoints = {(server.address, port) for server in servers for port in server.ports}
-                guises.allow(sources if answers.follow(sources, endpoints) else (), endpoints)
+                with suppress(OSError):  # no files, for a while: it is tried again soon
+                    guises.allow(sources if answers.follow(sources, endpoints) else (), endpoints)
                 with trio.move_on_after(SOURCES_CHECKED_EVERY_S):
                     await self._sources_changed.wait()
         finally:
@@ -301,6 +320,10 @@ class Acceleration:
         from engine.fastpath.pins import Pins, instance_name
 
         return Pins(instance_name(self._state_dir))
+
+    def _carries(self, flow: Flow, now_s: float) -> None:
+        if self._carried is not None:
+            self._carried(flow, now_s)
 
     def _protected(self) -> dict[Service, CookieKeys | None]:
         return {service: self._demanding.get(service.name) for service in self._services.values()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,8 +19,10 @@ from engine.config.history import KEPT_REVISIONS, History, HistoryError
 from engine.config.history import Revision as KeptRevision
 from engine.config.load import Loaded, digest_of, load, parse, read_tables, read_text
 from engine.config.problems import ConfigError
+from engine.config.restricted import beyond_operators
 from engine.config.save import ConflictError, SaveError, difference, save
 from engine.config.schema import Config, RealServer, Service
+from engine.control.access import user_name
 from engine.control.api import Refused
 from engine.control.records import Change, ConfigState, Plan, Revision, Settings
 from engine.deployment import Deployment, Prepared
@@ -70,6 +73,11 @@ class Configuration:
                 raise self._refuse("the file is not valid; the running configuration stays", error.lines()) from error
             if loaded.text == self.loaded.text:
                 return Change(done=f"{self.path} has not changed")
+            if self.loaded.config.services and not loaded.config.services:
+                # A file that a full disk or a slip of the hand has cut short is valid, too, and would end everything.
+                remedy = "to have none, remove them in the console, which says first what ends"
+                problem = f"{self.path}:service: there is none any more: put them back; {remedy}"
+                raise self._refuse("the file has no service; the running configuration stays", [problem])
             return await self._put_in_force(loaded, author, "reloaded from the file")
 
     async def edit(self, change: Callable[[str], str], author: str, summary: str) -> Change:
@@ -109,8 +117,13 @@ class Configuration:
                 raise Refused("failed", error.message, error.changes) from error
             return await self._plan(draft, "edited")
 
-    async def apply(self, base: str, tables: dict[str, Any], author: str, summary: str) -> Change:
-        """Put other tables in force and into the file in one step; raises Refused."""
+    async def apply(
+        self, base: str, tables: dict[str, Any], author: str, summary: str, *, unrestricted: bool = False
+    ) -> Change:
+        """Put other tables in force and into the file in one step; raises Refused.
+
+        Only `unrestricted` they may change what would give an operator the rights of the engine's own user.
+        """
         async with self._one_at_a_time:
             await self._require_base(base)
             try:
@@ -121,6 +134,7 @@ class Configuration:
                 raise Refused("failed", error.message, error.changes) from error
             if draft.config == self.loaded.config:
                 return Change(done="nothing to apply: this is what runs already")
+            self._require_right(draft.config, unrestricted)
             changed = await trio.to_thread.run_sync(changes, self.loaded.config, draft.config)
             summary = summed_up(summary, changed)
             return await self._save_and_apply(draft.text, draft.config, author, summary)
@@ -131,10 +145,11 @@ class Configuration:
             revision, config = await self._previous()
             return await self._plan(Draft(revision.text, config), f"revision {revision.number}")
 
-    async def undo(self, author: str) -> Change:
-        """Return to the revision before the present one; raises Refused."""
+    async def undo(self, author: str, *, unrestricted: bool = False) -> Change:
+        """Return to the revision before the present one, `unrestricted` or not as in `apply`; raises Refused."""
         async with self._one_at_a_time:
             revision, config = await self._previous()
+            self._require_right(config, unrestricted)
             return await self._save_and_apply(revision.text, config, author, f"back to revision {revision.number}")
 
     async def state(self) -> ConfigState:
@@ -176,6 +191,16 @@ class Configuration:
         except ConfigError as error:
             raise self._refuse(f"revision {revision.number} is no longer valid", error.lines()) from error
 
+    def _require_right(self, config: Config, unrestricted: bool) -> None:
+        """Refuse an operator what takes the engine's own user."""
+        keys = [] if unrestricted else beyond_operators(self.loaded.config, config)
+        if keys:
+            owner = user_name(os.geteuid())
+            users = "root" if owner == "root" else f"root and {owner}"
+            remedy = f"have it changed with sudo, or in {self.path} by whoever may write there, then reload"
+            message = f"only {users}, whom the engine runs as, may change {', '.join(keys)}"
+            raise Refused("denied", message, [remedy])
+
     async def _require_base(self, base: str) -> None:
         """Refuse a change that was begun when another configuration was in force; the details say what is new."""
         if base == self.loaded.digest:
@@ -210,7 +235,7 @@ class Configuration:
     async def _prepare(self, config: Config) -> Prepared:
         try:
             return await self._deployment.prepare(config)
-        except (BindError, PlumbingError) as error:
+        except (BindError, PlumbingError, OSError) as error:
             raise self._refuse("the running configuration stays", [str(error)]) from error
 
     async def _commit(self, loaded: Loaded, prepared: Prepared, author: str, summary: str) -> Change:

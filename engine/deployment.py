@@ -71,8 +71,10 @@ class Deployment:
         self._events = events
         self._in_force = in_force
         self.metrics = MetricsEndpoint()
-        self._last_resort = LastResort(nursery, events, self.evacuate)
-        self.probing = Probing(nursery, events, self._random, self._last_resort.went_down)
+        self._last_resort = LastResort(nursery, events, forwarder.fast_path.count, self.abandon)
+        self.probing = Probing(
+            nursery, events, self._random, self._last_resort.probe_failed, self._last_resort.went_down
+        )
         self._return_path = ReturnPath(pump, self.services, forwarder)
         self.upkeep = Upkeep(self._return_path, events)
         self._sockets: dict[Endpoint, socket.socket] = {}
@@ -155,7 +157,7 @@ class Deployment:
     def expire(self, now_s: float) -> None:
         """Forget the persistence records that are due, a bounded number, and sources that are no longer limited.
 
-        Sessions of a server that is down go when others can take its clients.
+        Clients of a server that is down go when others can take them.
         """
         self._last_resort.look()
         for service in self.services.values():
@@ -166,14 +168,30 @@ class Deployment:
         """Datagrams of clients that the kernel dropped because the engine did not keep up."""
         return sum(sockets.kernel_drops(self._sockets[endpoint]) for endpoint in _endpoints(service.config))
 
-    async def evacuate(self, service: Service, server: RealServer, why: str = "went down") -> int:
+    async def abandon(self, service: Service, server: RealServer) -> None:
+        """Have the clients of a real server that went down steered anew.
+
+        Its tunnels sleep: they go on there if it had only been hung or cut off, unless their clients gave them up.
+        """
+        sessions = await self._sessions_left(service, server)
+        for at in range(0, len(sessions), CLOSED_AT_ONCE):
+            now_s = trio.current_time()
+            for session in sessions[at : at + CLOSED_AT_ONCE]:
+                service.violations.expel(session.host, now_s)
+                self._forwarder.table.put_to_sleep(session, f"{server.name} went down")
+            await trio.lowlevel.checkpoint()
+
+    async def evacuate(self, service: Service, server: RealServer, why: str) -> int:
         """End a real server's sessions and persistence, so that its clients' next packets are steered anew."""
+        return await self.end_sessions(await self._sessions_left(service, server), f"{server.name} {why}")
+
+    async def _sessions_left(self, service: Service, server: RealServer) -> list[Session]:
+        """The sessions of a real server that takes no packets any more, nothing of which leads new ones there."""
         service.persistence.forget_server(server)
         # Before the sessions, of which there may be very many: the kernel would go on sending to a dead server.
         for _ in self._forwarder.fast_path.abandon(server, trio.current_time()):
             await trio.lowlevel.checkpoint()
-        sessions = [session for session in self._sessions() if session.server is server]
-        return await self.end_sessions(sessions, f"{server.name} {why}")
+        return [session for session in self._sessions() if session.server is server]
 
     async def end_sessions(self, sessions: list[Session], reason: str) -> int:
         """End sessions for a reason, letting the forwarder work in between; returns how many.
@@ -281,6 +299,7 @@ class Deployment:
         """Have every flow of a service get a socket of the new kind with its next packet."""
         for session in self._sessions_of(service):
             keys.use_source(session, "")
+            session.left_source = None
             for flow in session.flows:
                 self._forwarder.upstreams.close(flow)
                 flow.source = None

@@ -75,7 +75,7 @@ class Operations:
         self._acceleration = acceleration
         self._browser = Browser(forwarder.table)
         self._clients = Clients(deployment, forwarder, events)
-        self._started_at = time.time()
+        self._started_at, self._started_s = time.time(), trio.current_time()
 
     @property
     def config_path(self) -> str:
@@ -90,6 +90,7 @@ class Operations:
             version=VERSION,
             pid=os.getpid(),
             started_at=self._started_at,
+            up_s=trio.current_time() - self._started_s,
             now_at=time.time(),
             config_path=self.config_path,
             fast_path=self._acceleration.mode,
@@ -255,9 +256,11 @@ class Operations:
         """What edited settings would change; raises Refused."""
         return await self._configuration.plan(base, tables)
 
-    async def apply(self, base: str, tables: dict[str, Any], *, summary: str, author: str) -> Change:
+    async def apply(
+        self, base: str, tables: dict[str, Any], *, summary: str, author: str, unrestricted: bool = False
+    ) -> Change:
         """Put edited settings in force and into the file in one step; raises Refused."""
-        return await self._configuration.apply(base, tables, author, summary)
+        return await self._configuration.apply(base, tables, author, summary, unrestricted=unrestricted)
 
     async def reload(self, author: str) -> Change:
         """Read the configuration file again and apply it; raises Refused."""
@@ -275,9 +278,9 @@ class Operations:
         """What `undo` would do; raises Refused."""
         return await self._configuration.preview_undo()
 
-    async def undo(self, author: str) -> Change:
+    async def undo(self, author: str, *, unrestricted: bool = False) -> Change:
         """Return to the revision before the present one; raises Refused."""
-        return await self._configuration.undo(author)
+        return await self._configuration.undo(author, unrestricted=unrestricted)
 
     def _find_service(self, service: str) -> Service:
         found = self._deployment.services.get(service)

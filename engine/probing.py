@@ -20,7 +20,7 @@ from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
 from engine.sessions.steering import where_clients_go
 
-WentDown = Callable[[Service, RealServer], None]
+Notice = Callable[[Service, RealServer], None]
 
 SLACK_S = 1.0
 """What a probe may take beyond its timeout before nobody waits for it any longer."""
@@ -55,12 +55,13 @@ class _Watch:
 
 
 class Probing:
-    """The monitors, one a real server; `went_down` is called when one goes down."""
+    """The monitors, one a real server; `failed` is called for each probe that fails, `went_down` when one goes down."""
 
-    def __init__(self, nursery: trio.Nursery, events: EventLog, rng: Random, went_down: WentDown) -> None:
+    def __init__(self, nursery: trio.Nursery, events: EventLog, rng: Random, failed: Notice, went_down: Notice) -> None:
         self._nursery = nursery
         self._events = events
         self._random = rng
+        self._failed = failed
         self._went_down = went_down
         self._watches: dict[RealServer, _Watch] = {}
 
@@ -116,6 +117,8 @@ class Probing:
         if service.config.health.type is not HealthKind.NONE:
             server.history.probes.append((now_s, result))
         watch.found(result)
+        if not (result.ok or result.inconclusive):
+            self._failed(service, server)
         transition = server.health.observe(result, now_s)
         if transition is None:
             return
@@ -123,8 +126,9 @@ class Probing:
         name = f"{service.name}/{server.name}"
         about = partial(self._events.add, service=service.name, server=server.name)
         if transition.new == "down":
-            about("error", "server-down", f"{name} is down: {transition.reason}; {where_clients_go(service, server)}")
+            # First: what becomes of its clients is told with it.
             self._went_down(service, server)
+            about("error", "server-down", f"{name} is down: {transition.reason}; {where_clients_go(service, server)}")
         else:
             after = "" if transition.old == "unknown" else f" after {math.ceil(transition.after_s)}s"
             about("notice", "server-up", f"{name} is up{after}: {transition.reason}")

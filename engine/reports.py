@@ -243,8 +243,11 @@ def probe_row(at_s: float, result: ProbeResult) -> ProbeRow:
 
 
 def memory_bytes() -> int:
-    """Resident memory of this process (proc(5), statm)."""
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE_BYTES
+    """Resident memory of this process (proc(5), statm); 0 while no file may be opened to ask."""
+    try:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE_BYTES
+    except OSError:
+        return 0
 
 
 def _service_state(servers: list[RealServer], taking: set[RealServer]) -> str:

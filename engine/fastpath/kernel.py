@@ -15,13 +15,14 @@ from engine.fastpath.devices import Egresses, can_answer, wanted_devices, withou
 from engine.fastpath.found import FoundFlow, describe_all, found_flows
 from engine.fastpath.interfaces import Interface, list_interfaces, route_to
 from engine.fastpath.layout import FLOW_V4, FLOW_V6, KEPT_OFF, FlowLayout, Reason, ShieldFlag
+from engine.fastpath.netlink import NetlinkError
 from engine.fastpath.netlink_watch import Change, NetlinkWatch
 from engine.fastpath.pins import Pins, digest_of
 from engine.fastpath.program import OBJECT, ForwardingProgram, TooSmall
 from engine.fastpath.reconciler import Reconciler
 from engine.fastpath.shields import Shields
 from engine.fastpath.totals import Totals
-from engine.sessions.fast_path import Forwarded
+from engine.sessions.fast_path import Carried, Forwarded
 from engine.sessions.flow import Flow
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
@@ -47,11 +48,13 @@ class KernelForwarding:
         config: Config,
         services: Callable[[], Mapping[Service, CookieKeys | None]],
         pins: Pins | None = None,
+        carried: Carried = lambda flow, now_s: None,
     ) -> None:
         """Load the program, or take over what an earlier engine pinned; a new one forwards nothing before `run`.
 
         `services` are those in force, each with the keys of the cookies that it demands of newcomers, or None.
-        `pins` are where all of it outlives this engine; without them nothing does.
+        `pins` are where all of it outlives this engine; without them nothing does. `carried` is told of ESP that
+        shows a session to be set up.
 
         Raises:
             BpfError: libbpf, a privilege or a feature of the kernel is missing.
@@ -67,11 +70,13 @@ class KernelForwarding:
         self._pins = pins
         self.why_unpinned = ""
         """Why the fast path ends with this engine although it should not."""
+        self._why_behind = ""
+        """Why devices and routes are not followed at the moment: what the kernel has goes on meanwhile."""
         self._program = self._find_or_load()
         self._attached = Attachments(self._program.program, config.engine.fast_path, self._pins)
         self._egresses = Egresses(self._program)
         self._totals = Totals(self._program.read_total)
-        self._reconciler = Reconciler(self._program.flows, self._totals)
+        self._reconciler = Reconciler(self._program.flows, self._totals, carried)
         self._shields = Shields(self._program)
         self._leaves = False
         self.replaces = False
@@ -137,7 +142,10 @@ class KernelForwarding:
         if not self.attachments:
             return "no Ethernet device leads to the services or their real servers"
         told = [attachment.reason for attachment in self.attachments if attachment.reason]
-        return "; ".join(dict.fromkeys([*told, *without_forwarding(self._config, self.attachments, self.interfaces)]))
+        told += without_forwarding(self._config, self.attachments, self.interfaces)
+        if self._why_behind:
+            told.append(f"changes of devices and routes are not followed: {self._why_behind}")
+        return "; ".join(dict.fromkeys(told))
 
     @property
     def flow_count(self) -> int:
@@ -161,7 +169,7 @@ class KernelForwarding:
     async def follow(self, config: Config) -> None:
         """Put the program on the devices that a configuration needs it on."""
         self._config = config
-        await self._follow_devices()
+        await self._keep_up()
 
     def offer_held(self) -> None:
         """Have every flow looked at that the kernel has."""
@@ -171,6 +179,10 @@ class KernelForwarding:
         """Add to a flow what the kernel has counted by now."""
         self._reconciler.refresh(flow, now_s)
 
+    def count(self, server: RealServer) -> None:
+        """Add to a real server's counters what the kernel has counted by now."""
+        self.forwarded += self._totals.count(server)
+
     def abandon(self, server: RealServer, now_s: float) -> Iterator[int]:
         """Leave a real server's flows to the slow path, some of them each turn; yields how many those were."""
         return self._reconciler.abandon(server, now_s)
@@ -178,6 +190,11 @@ class KernelForwarding:
     def challenge_changed(self) -> None:
         """Other services demand cookies than before, or with other keys."""
         self._challenge_changed.set()
+
+    def tunnels_begin(self, now_s: float) -> None:
+        """Install flows whose first ESP is yet to come."""
+        if self._reconciler.beginning:
+            self._reconciler.begin(now_s)
 
     def at_rest(self, now_s: float) -> None:
         """Install and remove flows while the slow path holds no datagrams."""
@@ -255,13 +272,27 @@ class KernelForwarding:
             changed = await watch.changed()
             self._program.look_again()
             if changed != {Change.NEIGHBOURS}:
-                await self._follow_devices()
+                await self._keep_up()
                 await trio.sleep(FOLLOW_EVERY_S)
 
     async def _verify_neighbours(self, watch: NetlinkWatch) -> None:
         while True:
             await trio.sleep(VERIFY_EVERY_S)
-            watch.keep_in_use(self.interfaces.values())
+            if self._why_behind:
+                await self._keep_up()
+            try:
+                watch.keep_in_use(self.interfaces.values())
+            except NetlinkError as error:
+                self._why_behind = str(error)
+
+    async def _keep_up(self) -> None:
+        """Follow devices, or where the kernel cannot be asked, for want of files say, try it again later."""
+        try:
+            await self._follow_devices()
+        except NetlinkError as error:
+            self._why_behind = str(error)
+        else:
+            self._why_behind = ""
 
     async def _follow_devices(self) -> None:
         async with self._one_at_a_time:

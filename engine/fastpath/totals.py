@@ -54,21 +54,25 @@ class Totals:
             self._counted[one] = self._sum(one)
         return True
 
+    def count(self, server: RealServer) -> int:
+        """Add what has passed since to a server's counters; returns how many packets that were."""
+        place = self._places.get(server)
+        if place is None:
+            return 0
+        packets_in, bytes_in = self._more(place)
+        packets_out, bytes_out = self._more(place + 1)
+        server.packets_in += packets_in
+        server.bytes_in += bytes_in
+        server.packets_out += packets_out
+        server.bytes_out += bytes_out
+        return packets_in + packets_out
+
     def collect(self, in_service: Iterable[RealServer]) -> int:
         """Add what has passed since to the servers' counters; returns how many packets that were.
 
         Servers that are not `in_service` give their places back.
         """
-        forwarded = 0
-        for server, place in self._places.items():
-            packets, size_bytes = self._more(place)
-            server.packets_in += packets
-            server.bytes_in += size_bytes
-            forwarded += packets
-            packets, size_bytes = self._more(place + 1)
-            server.packets_out += packets
-            server.bytes_out += size_bytes
-            forwarded += packets
+        forwarded = sum(map(self.count, self._places))
         kept = set(in_service)
         for server in [server for server in self._places if server not in kept]:
             self._free.append(self._places.pop(server))

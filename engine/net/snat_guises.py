@@ -42,7 +42,11 @@ class SnatGuises:
         return {family: catch_all.socket for family, catch_all in self._catch_alls.items()}
 
     def allow(self, sources: Collection[str], endpoints: Collection[tuple[str, int]]) -> None:
-        """Let flows from these addresses to these (address, UDP port) go without sockets, and no others from now on."""
+        """Let flows from these addresses to these (address, UDP port) go without sockets, and no others from now on.
+
+        Raises:
+            OSError: it cannot be told whether the addresses are this machine's; what was allowed before still is.
+        """
         usable = [host for host in sources if sockets.family_of(host) in self._catch_alls and sockets.is_local(host)]
         self._forwarder.upstreams.spare(usable, endpoints, self.ports)
 

@@ -103,6 +103,7 @@ def check_local(host: str) -> None:
 
     Raises:
         BindError: it is not this machine's.
+        OSError: there is no socket to try it with.
     """
     with socket.socket(family_of(host), socket.SOCK_DGRAM) as sock:
         try:
@@ -113,7 +114,7 @@ def check_local(host: str) -> None:
 
 
 def is_local(host: str) -> bool:
-    """Whether an address is this machine's."""
+    """Whether an address is this machine's; raises OSError where there is no socket to try it with."""
     try:
         check_local(host)
     except BindError:

@@ -39,6 +39,8 @@ class Upkeep:
 
     def __init__(self, path: ReturnPath, events: EventLog) -> None:
         self.failure = ""
+        self.unsure = False
+        """Whether it could not even be looked at, for want of files or memory, when it failed."""
         self._path = path
         self._events = events
         self._restored_s: deque[float] = deque(maxlen=100)
@@ -69,7 +71,7 @@ class Upkeep:
         try:
             restored = await self._path.restore()
         except (PlumbingError, OSError) as error:
-            self.failure = str(error)
+            self.failure, self.unsure = str(error), isinstance(error, OSError)
             return
         self.failure = ""
         if restored:

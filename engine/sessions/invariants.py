@@ -11,6 +11,7 @@ from engine.wire.notifies import announces_fragmentation
 
 if TYPE_CHECKING:
     from engine.sessions.flow import Flow, Port, SocketAddress
+    from engine.sessions.real_server import RealServer
     from engine.sessions.session import Session
 
 LARGEST_WHOLE_V4_BYTES = 1472
@@ -131,13 +132,13 @@ def session_begins(session: Session, port: Port, header: IkeHeader | None) -> No
     if header is None:
         if not service.violations.was_expelled(session.host, session.created_s):
             service.violations.note(EspFirst(session.host, session.server.name))
-    elif (known := service.named_by(header, session.host)) and known.server is not session.server:
+    elif (known := service.named_by(header, session.host)) and _strays(known, session.server):
         _note_split(known, session.server.name, session.host, port, header.spi_i)
 
 
 def request_passes(session: Session, flow: Flow, header: IkeHeader, size_bytes: int) -> None:
     """Look at a client's IKE message on its way to the flow's real server."""
-    if session.server is not flow.server:
+    if _strays(session, flow.server):
         _note_split(session, flow.server.name, flow.client[0], flow.port, header.spi_i)
     if header.exchange == _AUTH and size_bytes > LARGEST_WHOLE_V6_BYTES:
         _note_size(session, flow, size_bytes, inward=True)
@@ -157,6 +158,9 @@ def answer_passes(flow: Flow, header: IkeHeader, data: memoryview) -> None:
 
 def session_wakes(session: Session, client: SocketAddress, now_s: float) -> None:
     """Look at a session that slept and gets a flow again."""
+    back_s = session.server.health.up_since_s
+    if back_s is not None and back_s > session.last_seen_s:
+        return  # its real server was away, and not its client silent
     silent_s = now_s - session.last_seen_s
     forgotten_after_s = session.service.config.timeouts.nat_t_idle_s
     if client[0] == session.host and forgotten_after_s <= silent_s <= forgotten_after_s + CAME_BACK_S:
@@ -174,6 +178,11 @@ def reply_from_elsewhere(session: Session, source: str) -> None:
     """Look at a datagram that the address `source` sent to the session's client, past the balancer's own ways."""
     if session.half_open and any(flow.packets_in and not flow.packets_out for flow in session.flows):
         session.service.violations.note(StrangeReply(session.host, session.server.name, source))
+
+
+def _strays(session: Session, server: RealServer) -> bool:
+    """Whether a message of a session has no reason to go to a real server: its own one could have it."""
+    return session.server is not server and session.server.keeps_sessions
 
 
 def _note_split(known: Session, other_server: str, host: str, port: Port, spi_i: int) -> None:

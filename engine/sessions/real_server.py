@@ -49,7 +49,7 @@ class RealServer:
         self.health = health
         self.history = ProbeHistory()
         self.last_resort = False
-        """Down, but no other server takes its sessions."""
+        """Down, but its sessions stay: it still answers on them, or no other server takes them."""
         self.agent_load: int | None = None
         self.established = 0
         self.fast_flows = 0

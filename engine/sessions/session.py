@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from engine.wire.header import Exchange
+
 if TYPE_CHECKING:
     from engine.sessions.flow import Flow, SocketAddress
     from engine.sessions.real_server import RealServer
@@ -75,6 +77,7 @@ class Session:
         "init_message",
         "init_s",
         "last_seen_s",
+        "left_source",
         "messages",
         "number",
         "phase",
@@ -136,6 +139,9 @@ class Session:
         """When an exchange passed that looks like the deletion of the IKE SA; 0: none did."""
         self.source_address = ""
         """The address that stands for the client towards the real server (snat)."""
+        self.left_source: SocketAddress | None = None
+        """Address and port that stood for the client at its place when it was last left (snat): the real server goes on
+        to send its ESP there."""
         self.messages: list[Message] = []
         """The latest, oldest first."""
         self.checksums = b""
@@ -161,8 +167,12 @@ class Session:
 
     @property
     def authenticated(self) -> bool:
-        """Whether the real server had the last word in IKE_AUTH, and it was no refusal."""
-        return self.auth_accepted and not self.messages[-1].inward
+        """Whether the real server had the last word in IKE_AUTH, and it was no refusal.
+
+        What the client says after that takes nothing back: it may have moved, and be sent to another server at first.
+        """
+        words = (message.inward for message in reversed(self.messages) if message.exchange == Exchange.IKE_AUTH)
+        return self.auth_accepted and not next(words, False)
 
     @property
     def handshake_s(self) -> float | None:

@@ -84,10 +84,15 @@ def steer(
 
 
 def recognised(service: Service, host: str, header: IkeHeader | None, spi: int) -> Session | None:
-    """The session that a datagram from a client address names by its SPIs, whatever flow it comes on."""
+    """The session that a datagram from a client address names by its SPIs, whatever flow it comes on.
+
+    One that sleeps on a real server that is down leads nowhere until that is up again.
+    """
     if header is None:
-        return service.tunnel_of(spi)
-    return service.named_by(header, host) or (service.begun_with(header.spi_i) if header.spi_r else None)
+        known = service.tunnel_of(spi)
+    else:
+        known = service.named_by(header, host) or (service.begun_with(header.spi_i) if header.spi_r else None)
+    return known if known is not None and known.server.keeps_sessions else None
 
 
 def recognised_by_answer(
@@ -162,6 +167,8 @@ def where_clients_go(service: Service, server: RealServer, clients: str = "its c
     """What becomes of `clients` that a real server takes no more, in the words of alarms and events."""
     others = (other for other in service.servers.values() if other is not server)
     if any(ineligible(service, other) is None for other in others):
+        if server.health.health == "down" and server.keeps_sessions:
+            return "its sessions stay for now, new clients go to other servers"
         return f"{clients} go to other servers"
     return f"no other server takes {clients}"
 
@@ -195,7 +202,14 @@ def latest_session(service: Service, host: str, but: Session | None = None) -> S
 def _asleep_at(service: Service, client: SocketAddress) -> Session | None:
     """The session whose client was last at an address and port, if it has fallen silent meanwhile."""
     own = reversed(service.by_host.get(client[0], ()))
-    return next((session for session in own if session.phase is Phase.IDLE and session.place == client), None)
+    return next(
+        (
+            session
+            for session in own
+            if session.phase is Phase.IDLE and session.place == client and session.server.keeps_sessions
+        ),
+        None,
+    )
 
 
 def server_of_address(service: Service, host: str, but: Session | None = None) -> RealServer | None:
@@ -224,7 +238,7 @@ def _followed(service: Service, port: Port, client: SocketAddress, begins: bool)
         return server_of_address(service, client[0])
     if port is _IKE and client[1] == CLIENT_IKE_PORT:
         flow = service.flows[_NAT_T].get((client[0], CLIENT_NAT_T_PORT, *client[2:]))
-        if flow is not None and _stays(service, flow.server) and not flow.sessions[-1].anonymous:
+        if flow is not None and _stays(service, flow.server) and (flow.proven or not flow.sessions[-1].anonymous):
             return flow.server
     return None
 

@@ -115,6 +115,8 @@ class SessionTable:
             invariants.session_wakes(session, client, now_s)
         flow = Flow(service, port, client, session.server, now_s)
         flow.why = why
+        if service.is_snat and port is _NAT_T and client == session.place:
+            flow.source = session.left_source
         service.flows[port][client] = flow
         self.flow_count += 1
         self.attach(session, flow)
@@ -252,6 +254,8 @@ class SessionTable:
         self._settle(flow)
         for session in carried:
             session.flows.remove(flow)
+            if flow.port is _NAT_T and session.place == flow.client:
+                session.left_source = flow.source
             self.mark(session)
             if session.flows:
                 self._find_client(session, flow)
@@ -262,6 +266,11 @@ class SessionTable:
                 self.set_phase(session, _IDLE)
                 self.look_again(session, session.last_seen_s + session.service.config.timeouts.spi_binding_s)
         self._end(flow)
+
+    def put_to_sleep(self, session: Session, reason: str) -> None:
+        """End a session's flows: it sleeps if it was established, else it ends for the reason."""
+        for flow in tuple(session.flows):
+            self.drop_flow(flow, reason)
 
     def refresh(self, session: Session, now_s: float) -> None:
         """Count what the kernel has forwarded of a session by now."""

@@ -6,6 +6,7 @@ being the moment. An engine that is killed leaves at most its last frame torn.
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from zlib import crc32
 
 import msgspec
 
+from engine.own_file import open_own
 from engine.survival.moment import Moment
 from engine.survival.records import Ended, Forgotten, KeptRecord, KeptSession, Record
 
@@ -77,11 +79,11 @@ def read_journal(path: Path) -> Kept:
 
     Raises:
         Unusable: it is no journal, or another version's.
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is somebody else's.
     """
     try:
-        with path.open("rb") as file:
-            if path.stat().st_size > LARGEST_BYTES:
+        with open_own(path) as file:
+            if os.fstat(file.fileno()).st_size > LARGEST_BYTES:
                 raise Unusable(f"is larger than {LARGEST_BYTES >> 30} GiB")
             content = file.read()
     except FileNotFoundError:

@@ -24,11 +24,16 @@ class Kind:
 
 
 KINDS = {
+    "address-gone": Kind("error", "events"),
+    "device-down": Kind("error", "events"),
     "no-server": Kind("error", "service", has_events=True),
     "servers-full": Kind("error", "service"),
     "server-down": Kind("error", "server", has_events=True),
     "return-path-gone": Kind("error", "events"),
+    "out-of-files": Kind("error", "sessions"),
+    "no-route-back": Kind("error", "service"),
     "no-replies": Kind("error", "server"),
+    "no-data-back": Kind("error", "server"),
     "strange-replies": Kind("error", "service"),
     "ports-split": Kind("error", "sessions"),
     "spi-split": Kind("error", "sessions"),

@@ -89,7 +89,7 @@ def _server_findings(
     if flaps >= FLAPS or (flaps and stands("server-flapping", service.name, server.name)):
         yield Finding(
             "server-flapping",
-            f"{name} went up and down {flaps} times in 5 minutes: each time its clients must reconnect",
+            f"{name} went up and down {flaps} times in 5 minutes: each time the tunnels of its clients stand still",
             f"`ikeconsole drain {name}` keeps new clients away while you look at the server and the way to it; "
             "if only probes fail, raise fall or timeout in [service.health]",
             service.name,

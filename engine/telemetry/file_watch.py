@@ -28,6 +28,7 @@ class OnDisk:
     digest: str
     problem: str = ""
     problems: int = 0
+    has_services: bool = True
 
 
 class FileWatch:
@@ -56,8 +57,8 @@ class FileWatch:
         if signature == self._read_at:
             self._compared_with = running_digest
 
-    def finding(self, running_digest: str) -> Finding | None:
-        """What differs from the text that runs, if anything does."""
+    def finding(self, running_digest: str, *, has_services: bool = False) -> Finding | None:
+        """What differs from the text that runs, if anything does; `has_services`: those run, so they are missed."""
         found = self._on_disk
         # What came into force since the last look was saved or read since then too: the file is not known yet.
         if found.digest == running_digest or self._compared_with != running_digest:
@@ -68,6 +69,12 @@ class FileWatch:
                 "config-changed",
                 f"{self._path} was changed and cannot be used: {found.problem}{more}",
                 "correct it, see `ikeconsole check`, then `ikeconsole reload` (r); until then what runs goes on",
+            )
+        if has_services and not found.has_services:
+            return Finding(
+                "config-changed",
+                f"{self._path} was changed and has no service any more: `ikeconsole reload` refuses it",
+                "put the services back, `ikeconsole config diff` shows them; until then what runs goes on",
             )
         return Finding(
             "config-changed",
@@ -88,9 +95,9 @@ def _read(path: Path) -> OnDisk:
     text = ""
     try:
         text = read_text(path)
-        parse(text, path)
+        config = parse(text, path)
     except ConfigError as error:
         first = error.problems[0]
         problem = f"{first.key}: {first.message}" if first.key else first.message
         return OnDisk(digest_of(text), problem[:PROBLEM_CHARACTERS], len(error.problems))
-    return OnDisk(digest_of(text))
+    return OnDisk(digest_of(text), has_services=bool(config.services))

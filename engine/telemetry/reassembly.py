@@ -13,7 +13,11 @@ SNMP6 = Path("/proc/net/snmp6")
 
 
 def reassembly_failures() -> int:
-    """Datagrams of which fragments never came since the namespace was made, IPv4 and IPv6; 0 where nobody tells."""
+    """Datagrams of which fragments never came since the namespace was made, IPv4 and IPv6; 0 where nobody tells.
+
+    Raises:
+        OSError: no file can be opened at the moment.
+    """
     return parse_failures(_text(SNMP), _text(SNMP6))
 
 
@@ -43,5 +47,5 @@ def reassembly_findings(lost: int) -> Iterator[Finding]:
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="ascii")
-    except OSError:
+    except (FileNotFoundError, PermissionError):
         return ""

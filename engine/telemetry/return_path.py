@@ -11,7 +11,14 @@ from engine.telemetry.alarms import Finding
 
 def return_path_findings(upkeep: Upkeep) -> Iterator[Finding]:
     """That it cannot be put back, or that somebody takes it away again and again."""
-    if upkeep.failure:
+    if upkeep.failure and upkeep.unsure:
+        yield Finding(
+            "return-path-gone",
+            "the kernel's part of the return path may have been taken away, and cannot be looked at: if so, clients of "
+            "transparent services get no answers",
+            f"{upkeep.failure}; it is tried again every few seconds",
+        )
+    elif upkeep.failure:
         yield Finding(
             "return-path-gone",
             "the kernel's part of the return path was taken away and cannot be put back: clients of transparent "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import islice, product
 
 import trio
@@ -27,9 +28,10 @@ async def watch_past_return_path(deployment: Deployment) -> None:
         services = [service for service in deployment.services.values() if not service.is_snat]
         if not any(server.half_open for service in services for server in service.servers.values()):
             continue
-        for service, (source, client) in product(services, await deployment.strangers()):
-            for session in service.by_host.get(client, ()):
-                invariants.reply_from_elsewhere(session, source)
+        with suppress(OSError):  # no files or no memory for the question: it is asked again
+            for service, (source, client) in product(services, await deployment.strangers()):
+                for session in service.by_host.get(client, ()):
+                    invariants.reply_from_elsewhere(session, source)
 
 
 async def watch_past_sockets(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 
 import trio
@@ -21,7 +22,11 @@ from engine.telemetry.alarms import AlarmBoard, Finding
 from engine.telemetry.capacity import capacity_findings
 from engine.telemetry.conditions import service_findings
 from engine.telemetry.file_watch import FileWatch
+from engine.telemetry.no_route import NoRoute
 from engine.telemetry.oldest import OldestSessions
+from engine.telemetry.one_way import OneWay
+from engine.telemetry.open_files import OpenFiles
+from engine.telemetry.own_network import OwnNetworkWatch
 from engine.telemetry.reassembly import reassembly_failures, reassembly_findings
 from engine.telemetry.return_path import return_path_findings
 from engine.telemetry.rise import Rise
@@ -52,6 +57,10 @@ class Telemetry:
         self._buffer_drops: dict[Service, Rise] = {}
         self._violations = ViolationWatch(events, trio.current_time())
         self._fragments_lost = Rise(reassembly_failures())
+        self._open_files = OpenFiles()
+        self._own_network = OwnNetworkWatch()
+        self._no_route = NoRoute()
+        self._one_way = OneWay()
         self._board = AlarmBoard(events)
         self._file = FileWatch(configuration.path, configuration.loaded.digest)
 
@@ -59,6 +68,7 @@ class Telemetry:
         """Watch until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._file.run, lambda: self._configuration.loaded.digest)
+            nursery.start_soon(self._own_network.run, self._deployment.services.values)
             nursery.start_soon(watch_past_return_path, self._deployment)
             nursery.start_soon(watch_past_sockets, self._silence.unanswered, self._forwarder.table.half_open.values)
             while True:
@@ -72,8 +82,12 @@ class Telemetry:
         services = list(self._deployment.services.values())
         self._sampler.sample(services, now_s, now_at)
         self._silence.look(self._servers(), self._forwarder.table.half_open.values(), now_s)
+        self._no_route.look(services, now_s)
+        self._one_way.look(services, now_s)
         self._violations.look(services, now_s)
-        self._fragments_lost.look(reassembly_failures(), now_s)
+        with suppress(OSError):
+            self._fragments_lost.look(reassembly_failures(), now_s)
+        self._open_files.look(now_s)
         before, self._buffer_drops = self._buffer_drops, {}
         for service in services:
             drops = self._deployment.kernel_drops(service)
@@ -115,13 +129,18 @@ class Telemetry:
         yield from self._violations.findings(stands, now_s)
         yield from reassembly_findings(self._fragments_lost.gained)
         yield from return_path_findings(self._deployment.upkeep)
+        yield from self._open_files.findings()
+        yield from self._own_network.findings()
+        yield from self._no_route.findings()
+        yield from self._one_way.findings(self._deployment.services.values())
         if self._saving.failure:
             yield Finding(
                 "sessions-unsaved",
                 "sessions cannot be saved: a restart of the engine would lose those that do not take the fast path",
                 self._saving.failure,
             )
-        if changed := self._file.finding(self._configuration.loaded.digest):
+        loaded = self._configuration.loaded
+        if changed := self._file.finding(loaded.digest, has_services=bool(loaded.config.services)):
             yield changed
 
     async def _find_oldest(self) -> None:

@@ -123,7 +123,11 @@ async def test_every_problem_of_a_file_is_told_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.trio
-@pytest.mark.parametrize("content", [b"[[service]", b"\xff\xfe", None], ids=["syntax", "binary", "gone"])
+@pytest.mark.parametrize(
+    "content",
+    [b"[[service]", b"\xff\xfe", None, b"", b"[engine]\nmax_sessions = 7\n"],
+    ids=["syntax", "binary", "gone", "empty", "cut short"],
+)
 async def test_a_file_that_is_no_configuration_leaves_the_service_alone(tmp_path: Path, content: bytes | None) -> None:
     async with world(tmp_path) as w:
         client = await w.connected()

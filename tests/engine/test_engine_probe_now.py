@@ -19,9 +19,15 @@ from engine.health import tcp
 from engine.health.history import CHANGES_KEPT, PROBES_KEPT
 from engine.health.result import ProbeResult, ProbeTarget
 from engine.probing import Probing
+from engine.sessions.real_server import RealServer
+from engine.sessions.service import Service
 from tests.engine.sessions.session_world import World
 
 TCP = Health(type=HealthKind.TCP, port=443, interval_s=Duration(60), timeout_s=Duration(2))
+
+
+def _unheeded(service: Service, server: RealServer) -> None:
+    pass
 
 
 class Asked:
@@ -45,7 +51,7 @@ class Asked:
     async def probed(self) -> AsyncIterator[Probing]:
         """The monitor of the server, after its first probe."""
         async with trio.open_nursery() as nursery:
-            probing = Probing(nursery, EventLog(), Random(1), lambda service, server: None)
+            probing = Probing(nursery, EventLog(), Random(1), _unheeded, _unheeded)
             probing.start(self.world.service, self.server)
             await trio.sleep(10)
             yield probing

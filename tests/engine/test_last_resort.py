@@ -12,8 +12,10 @@ from trio.testing import wait_all_tasks_blocked
 from engine.config.schema import AdminState
 from engine.health.result import ProbeResult
 from engine.last_resort import LastResort
+from engine.policy.eligibility import Ineligible
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
+from engine.sessions.steering import ineligible
 from tests.engine.sessions.session_world import NAT_T, World, esp
 
 pytestmark = pytest.mark.trio
@@ -30,12 +32,13 @@ class Faulty(World):
         for name in "ab":
             self.probe(name, ok=True)
 
-    async def evacuated(self, service: Service, server: RealServer) -> int:
+    async def abandoned(self, service: Service, server: RealServer) -> None:
         self.given_up.append(server.name)
-        return 0
 
     def probe_once(self, name: str, *, ok: bool) -> None:
         health = self.server(name).health
+        if not ok:
+            self.last_resort.probe_failed(self.service, self.server(name))
         if (change := health.observe(ProbeResult(ok=ok, reason="test", rtt_s=None), self.now_s)) and not ok:
             assert change.new == "down"
             self.last_resort.went_down(self.service, self.server(name))
@@ -43,7 +46,7 @@ class Faulty(World):
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
         async with trio.open_nursery() as nursery:
-            self.last_resort = LastResort(nursery, self.events, self.evacuated)
+            self.last_resort = LastResort(nursery, self.events, lambda server: None, self.abandoned)
             yield
 
     async def look(self) -> list[str]:
@@ -114,3 +117,44 @@ async def test_to_disable_a_server_ends_its_sessions_whoever_else_there_is() -> 
         assert not world.server("a").keeps_sessions
         assert await world.look() == []
         assert not world.server("a").last_resort
+
+
+async def test_a_server_from_which_data_comes_keeps_its_clients_until_none_does() -> None:
+    """Only its probes fail, as behind a firewall that lets no IKE through; what it sent before counts for nothing."""
+    world = Faulty()
+    async with world.watched():
+        world.server("a").packets_out += 100
+        for _ in range(3):
+            world.probe_once("a", ok=False)
+            world.server("a").packets_out += 1
+        assert await world.look() == []
+        assert world.server("a").keeps_sessions
+        assert ineligible(world.service, world.server("a")) is Ineligible.DOWN
+        world.probe_once("a", ok=False)
+        assert await world.look() == []
+        world.probe_once("a", ok=False)
+        assert await world.look() == ["a"]
+    (kept,) = [event for event in world.events.after(0, 100) if event.kind == "sessions-kept"]
+    assert kept.text == "vpn/a keeps its 1 session: only its probes fail, data still comes from it"
+
+
+async def test_data_that_came_before_the_first_of_the_failed_probes_keeps_nobody() -> None:
+    world = Faulty()
+    async with world.watched():
+        for ok in (False, True, False, False, False):
+            if ok:
+                world.server("a").packets_out += 100
+            world.probe_once("a", ok=ok)
+        assert await world.look() == ["a"]
+        assert await world.look() == ["a"]
+
+
+async def test_nothing_is_remembered_of_servers_that_answer_or_are_gone() -> None:
+    world = Faulty()
+    async with world.watched():
+        for name in "ab":
+            world.probe_once(name, ok=False)
+        world.probe_once("a", ok=True)
+        del world.service.servers["b"]
+        await world.look()
+        assert not world.last_resort._failing

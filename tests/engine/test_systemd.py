@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -68,6 +69,19 @@ async def test_the_watchdog_is_fed_through_the_pump(manager: Manager, pump: Pump
         await trio.sleep(3 * BITES_AFTER_S)
         assert manager.told().count("WATCHDOG=1") >= 3 * 3
         nursery.cancel_scope.cancel()
+
+
+def test_an_engine_that_may_open_no_more_files_still_feeds_the_watchdog(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    systemd.notify("READY=1")
+
+    def refuse(*_: object) -> socket.socket:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    systemd.notify("WATCHDOG=1")
+    assert manager.told() == ["READY=1", "WATCHDOG=1"]
 
 
 @pytest.mark.trio

@@ -6,7 +6,6 @@ import tracemalloc
 
 import pytest
 from fastpath_doubles import KernelDouble
-from sessions.session_world import KEEPALIVE, NAT_T, Exchange, World, at, encrypted, informational, init
 
 from engine.config.schema import Source
 from engine.fastpath import reconciler
@@ -14,6 +13,7 @@ from engine.fastpath.entries import entries
 from engine.fastpath.layout import FLOW_V4
 from engine.sessions.flow import Flow, Port
 from engine.sessions.session import Session
+from tests.engine.sessions.session_world import KEEPALIVE, NAT_T, Exchange, World, at, encrypted, informational, init
 
 CLIENT = "198.51.100.7"
 OTHER = "198.51.100.8"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import socket
@@ -25,6 +26,7 @@ from engine.config.schema import Config, EngineSection, RealServer, Service
 from engine.fastpath.interfaces import list_interfaces
 from engine.fastpath.kernel import FOLLOW_EVERY_S, KernelForwarding
 from engine.fastpath.layout import ShieldFlag
+from engine.fastpath.netlink import NetlinkError
 from engine.fastpath.reconciler import Reconciler
 from engine.fastpath.shields import Shields
 from engine.fastpath.totals import Totals
@@ -110,6 +112,29 @@ async def test_a_real_server_that_is_reached_by_another_device_takes_the_program
         ip("route del 10.0.0.11/32")
         await until_attached({"wan", "lan"})
     assert attached() == set()
+
+
+@pytest.mark.usefixtures("_network")
+@pytest.mark.trio
+async def test_a_kernel_that_cannot_be_asked_for_a_while_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For want of files, say: tunnels go on as they are, and changes are followed once they can be."""
+
+    def refuse(*_: object) -> object:
+        raise NetlinkError(errno.EMFILE)
+
+    monkeypatch.setattr("engine.fastpath.kernel.VERIFY_EVERY_S", 0.1)
+    async with forwarding() as kernel:
+        with monkeypatch.context() as patch:
+            patch.setattr("engine.fastpath.kernel.list_interfaces", refuse)
+            patch.setattr("engine.fastpath.netlink_watch.keep_in_use", refuse)
+            ip("route add 10.0.0.11/32 via 10.9.0.2")
+            await until(lambda: "not followed" in kernel.reason)
+            await trio.sleep(0.3)
+            await kernel.follow(CONFIG)
+            assert attached() == {"wan", "lan"}
+            assert "Too many open files" in kernel.reason
+        await until_attached({"wan", "dmz"})
+        await until(lambda: "not followed" not in kernel.reason)
 
 
 @pytest.mark.usefixtures("_network")

@@ -70,6 +70,22 @@ def test_server_that_speaks_first_begins_its_clients_session(diverted: Diverted)
     assert diverted.world.sessions() == [session]
 
 
+def test_server_that_was_hung_and_speaks_first_has_its_client_back(diverted: Diverted) -> None:
+    """Though what the client sent meanwhile went to another server, which has no answer for it."""
+    world = diverted.world
+    session = world.connect(ALICE[0], 1)
+    assert diverted.arrives(SERVER_A, ALICE, esp(2))
+    assert world.client_sends(ALICE, NAT_T, esp(1)) == "a"
+    world.fail("a")
+    assert world.client_sends(ALICE, NAT_T, esp(1)) == "b"
+    assert not diverted.arrives(SERVER_A, ALICE, esp(2)), "it is still down"
+    world.probe("a", ok=True)
+    assert diverted.arrives(SERVER_A, ALICE, esp(2))
+    assert world.sessions() == [session]
+    assert session.phase is Phase.ESTABLISHED
+    assert world.client_sends(ALICE, NAT_T, esp(1)) == "a"
+
+
 def test_keepalive_of_a_server_begins_nothing(diverted: Diverted) -> None:
     """Nor does what cannot be read, which is counted."""
     assert not diverted.arrives(SERVER_A, ALICE, KEEPALIVE)

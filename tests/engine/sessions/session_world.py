@@ -238,7 +238,8 @@ class World:
     def fail(self, name: str) -> None:
         """What the engine does when a server goes down."""
         self.probe(name, ok=False)
-        self.evacuate(name)
+        for session in self._left(name):
+            self.table.put_to_sleep(session, f"{name} went down")
 
     def probe(self, name: str, *, ok: bool) -> None:
         """Have probes find a server up or down."""
@@ -246,10 +247,14 @@ class World:
             self.server(name).health.observe(ProbeResult(ok=ok, reason="test", rtt_s=0.001 if ok else None), self.now_s)
 
     def evacuate(self, name: str) -> None:
+        """End a server's sessions."""
+        for session in self._left(name):
+            self.table.close(session)
+
+    def _left(self, name: str) -> list[Session]:
         server = self.server(name)
         self.service.persistence.forget_server(server)
-        for session in [session for session in self.sessions() if session.server is server]:
-            self.table.close(session)
+        return [session for session in self.sessions() if session.server is server]
 
 
 def at(host: str, port: int) -> SocketAddress:

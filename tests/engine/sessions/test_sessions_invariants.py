@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from session_world import IKE, NAT_T, World, at, auth, auth_answer, encrypted, esp, init, init_answer, seconds
 
 from engine.config.schema import PersistenceKind, Timeouts
 from engine.sessions.flow import Port
@@ -24,6 +23,19 @@ from engine.sessions.invariants import (
 from engine.wire.build import build_message, nonce_payload, notify_payload
 from engine.wire.header import RESPONSE_FLAG, Exchange
 from engine.wire.notifies import NotifyType
+from tests.engine.sessions.session_world import (
+    IKE,
+    NAT_T,
+    World,
+    at,
+    auth,
+    auth_answer,
+    encrypted,
+    esp,
+    init,
+    init_answer,
+    seconds,
+)
 
 HOST, OTHER = "192.0.2.7", "192.0.2.8"
 SPI = 0x4F2A_91C0_0000_0007
@@ -159,6 +171,18 @@ def test_a_flow_that_idles_out_and_is_back_within_a_minute_was_forgotten_too_soo
     assert seen(world) == ({"idle-too-short": 1} if told else {})
     if told:
         assert latest(world) == IdleTooShort(HOST, "a", silent_s)
+
+
+def test_a_client_whose_server_was_down_says_nothing_about_timeouts() -> None:
+    """Its messages went elsewhere meanwhile, in vain."""
+    world = World(timeouts=Timeouts(nat_t_idle_s=seconds(100), ike_idle_s=seconds(50)))
+    world.connect(HOST, SPI)
+    world.probe("a", ok=True)
+    world.fail("a")
+    world.later(110)
+    world.probe("a", ok=True)
+    assert world.client_sends(at(HOST, 4500), NAT_T, encrypted(SPI, Exchange.INFORMATIONAL)) == "a"
+    assert seen(world) == {}
 
 
 def test_a_client_that_moved_while_it_slept_says_nothing_about_timeouts() -> None:

@@ -198,7 +198,7 @@ def test_one_spi_chosen_by_very_many_leads_to_few_of_them() -> None:
     assert len(world.service.by_spi.all(1)) == CLAIMANTS
     assert world.service.by_spi.get(1) is alice
     world.later(40)
-    assert world.service.by_spi.all(1) == [alice]
+    assert list(world.service.by_spi.all(1)) == [alice]
 
 
 def test_first_message_again_from_the_same_address_is_the_same_session() -> None:
@@ -418,6 +418,26 @@ def test_port_that_was_left_gives_way_no_later_than_any_other() -> None:
     world.server_sends(CAFE, NAT_T, esp(OUTWARD))
     assert world.client_sends((OFFICE, 4500), NAT_T, esp(0xB0B1)) == new.server.name
     assert moved.server is not new.server
+
+
+def test_client_that_moves_right_after_ike_auth_is_not_lost() -> None:
+    """Its first ESP says nothing of its session, and while a server answers that, its IKE messages go there as well."""
+    world = world_of_sessions()
+    world.client_sends((ALICE, 500), IKE, init(1))
+    world.server_sends((ALICE, 500), IKE, init_answer(1))
+    world.client_sends(HOME, NAT_T, auth(1))
+    world.server_sends(HOME, NAT_T, auth_answer(1))
+    (session,) = world.sessions()
+    assert world.client_sends(CAFE, NAT_T, esp(INWARD)) == other(session)
+    world.server_sends(CAFE, NAT_T, esp(OUTWARD))
+    world.later(1)
+    assert world.client_sends(CAFE, NAT_T, informational(1)) == other(session)
+    world.later(40)
+    assert world.client_sends(CAFE, NAT_T, informational(1)) == session.server.name
+    world.server_sends(CAFE, NAT_T, informational(1, from_server=True, response=True))
+    assert world.sessions() == [session]
+    assert session.whereabouts == CAFE
+    audit(world)
 
 
 def test_guess_for_a_tunnel_whose_session_is_known_gives_way_to_esp_too() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from netaddr import IPAddress
 
-from engine.config.schema import AdminState, PersistenceKind, PrefixLengths, SchedulerKind
+from engine.config.schema import AdminState, PersistenceKind, PrefixLengths, SchedulerKind, Source
 from engine.config.schema import RealServer as RealServerConfig
 from engine.health.state import ServerHealth
 from engine.sessions import keys
@@ -223,14 +223,78 @@ def test_want_of_servers_is_told_once_and_so_is_its_end() -> None:
 
 @pytest.mark.parametrize("gone", ["fail", "disable"])
 def test_clients_of_a_lost_server_are_steered_with_their_next_packet(gone: str) -> None:
-    """A server that goes down or is disabled loses sessions and persistence; ESP goes to another server at once."""
+    """A server that goes down or is disabled loses persistence; ESP goes to another server at once.
+
+    The sessions of one that is down sleep, those of one that is disabled end.
+    """
     world = World()
     session = world.connect(ALICE, 1)
     getattr(world, gone)(session.server.name)
-    assert world.sessions() == []
+    assert world.sessions() == ([session] if gone == "fail" else [])
     other = {"a": "b", "b": "a"}[session.server.name]
     assert world.client_sends((ALICE, 4500), NAT_T, esp()) == other
-    assert world.only_session().why == "scheduled by round-robin"
+    assert world.sessions()[-1].why == "scheduled by round-robin"
+    audit(world)
+
+
+@pytest.mark.parametrize("back", [esp(1), informational(1)], ids=["esp", "ike"])
+def test_a_tunnel_goes_on_when_its_server_was_only_hung(back: bytes) -> None:
+    """Whatever its client sent elsewhere meanwhile, in vain and violating nothing."""
+    world = World()
+    session, client = world.connect(ALICE, 1), (ALICE, 4500)
+    assert world.client_sends(client, NAT_T, esp(1)) == "a"
+    assert world.server_sends(client, NAT_T, esp(2))
+    assert world.client_sends(client, NAT_T, esp(1)) == "a"
+    world.fail("a")
+    assert session.phase is Phase.IDLE
+    for datagram in (esp(1), informational(1), KEEPALIVE, esp(1)):
+        assert world.client_sends(client, NAT_T, datagram) == "b"
+    assert "spi-split" not in world.service.violations.counts
+    world.probe("a", ok=True)
+    assert world.client_sends(client, NAT_T, back) == "a"
+    assert world.server_sends(client, NAT_T, esp(2))
+    assert session.phase is Phase.ESTABLISHED
+    assert world.sessions() == [session]
+    audit(world)
+
+
+def test_a_tunnel_goes_on_from_the_port_that_its_server_knows() -> None:
+    """With snat the server sends ESP to where the client's came from last."""
+    world = World(source=Source.SNAT, snat_addresses=["192.0.2.1"])
+    session, client = world.connect(ALICE, 1), (ALICE, 4500)
+    assert world.client_sends(client, NAT_T, esp(1)) == "a"
+    assert world.server_sends(client, NAT_T, esp(2))
+    assert world.client_sends(client, NAT_T, esp(1)) == "a"
+    before = session.flows[-1].source
+    world.fail("a")
+    assert world.client_sends(client, NAT_T, esp(1)) == "b"
+    world.probe("a", ok=True)
+    assert world.client_sends(client, NAT_T, esp(1)) == "a"
+    assert session.flows[-1].source == before
+    audit(world)
+
+
+def test_a_client_that_reconnected_stays_where_it_is_when_its_old_server_is_back() -> None:
+    """Its new tunnel is untouched, and so is what remembers its server."""
+    world = World()
+    old = world.connect(ALICE, 1)
+    world.fail("a")
+    new = world.connect(ALICE, 2)
+    assert new.server.name == "b"
+    world.probe("a", ok=True)
+    assert world.client_sends((ALICE, 4500), NAT_T, esp(3)) == "b"
+    assert world.connect(ALICE, 3).server.name == "b"
+    assert old.phase is Phase.IDLE
+    audit(world)
+
+
+def test_half_open_sessions_of_a_server_that_goes_down_end() -> None:
+    """Their clients ask again, and another server answers."""
+    world = World()
+    assert world.client_sends((ALICE, 500), IKE, init(1)) == "a"
+    world.fail("a")
+    assert world.sessions() == []
+    assert world.client_sends((ALICE, 500), IKE, init(1)) == "b"
     audit(world)
 
 

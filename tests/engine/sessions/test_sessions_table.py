@@ -139,7 +139,7 @@ class Traffic(RuleBasedStateMachine):
     @rule(name=servers)
     def server_fails(self, name: str) -> None:
         self.world.fail(name)
-        assert not any(session.server.name == name for session in self.world.sessions())
+        assert all(session.phase is Phase.IDLE for session in self.world.sessions() if session.server.name == name)
 
     @rule(name=servers)
     def server_comes_back(self, name: str) -> None:

@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 from survival_world import SavedWorld
 from trio.testing import MockClock
 
-from engine.config.schema import AdminState, Source
+from engine.config.schema import AdminState, PersistenceKind, Source
 from engine.sessions.fast_path import Forwarded
 from engine.sessions.flow import Flow
 from engine.sessions.session import Phase
+from engine.sessions.trouble import last_trouble
 from engine.survival import moment
-from engine.survival.journal import frame
+from engine.survival.journal import first_line, frame, parse_journal
 from engine.survival.moment import Moment
+from engine.survival.saving import JOURNAL
 from engine.wire.header import Exchange
-from tests.engine.sessions.session_world import IKE, NAT_T, audit, auth, auth_answer, encrypted, esp, init, init_answer
+from engine.wire.notifies import NotifyType
+from tests.engine.sessions.session_world import (
+    IKE,
+    NAT_T,
+    audit,
+    auth,
+    auth_answer,
+    complaint,
+    encrypted,
+    esp,
+    init,
+    init_answer,
+)
 
 HOST, OTHER = "198.51.100.1", "198.51.100.2"
+DATA = Path(__file__).parents[2] / "data"
 pytestmark = pytest.mark.trio
 
 
@@ -38,9 +55,14 @@ class Machine:
         self.boot = "this boot"
         self.stepped_s = 0.0
         """By how much the wall clock was set."""
+        self.booted_s = 0.0
 
     def now(self, engine_s: float) -> Moment:
-        return Moment(engine_s, engine_s, 1_700_000_000 + engine_s + self.stepped_s, self.boot)
+        return Moment(engine_s, engine_s - self.booted_s, 1_700_000_000 + engine_s + self.stepped_s, self.boot)
+
+    def reboot(self, up_for_s: float) -> None:
+        """Have been started anew so long ago."""
+        self.boot, self.booted_s = "another boot", trio.current_time() - up_for_s
 
 
 async def saved_world(tmp_path: Path, **settings: object) -> SavedWorld:
@@ -157,19 +179,40 @@ async def test_after_a_long_gap_sessions_sleep_and_after_a_very_long_one_they_ar
     assert adopted.left_out["silent for too long"] == 2
 
 
+@pytest.mark.parametrize("stepped_s", [-1e9, -3600.0, 3600.0, 1e9])
+async def test_setting_the_clock_neither_ends_sessions_nor_lengthens_them(
+    tmp_path: Path, autojump_clock: MockClock, machine: Machine, stepped_s: float
+) -> None:
+    """Be it while an engine runs or while none does."""
+    world = await saved_world(tmp_path)
+    machine.stepped_s = stepped_s / 2
+    await world.saving.save()
+    world.saving.close()
+    await trio.sleep(20)
+    machine.stepped_s = stepped_s
+    again = SavedWorld(tmp_path)
+    adopted = await again.take_over()
+    assert adopted.gap_s == pytest.approx(20, abs=2)
+    assert again.picture() == world.picture()
+    later_s = 3600 + 300
+    again.later(later_s)
+    assert not again.sessions(), "they end when they would have"
+
+
 @pytest.mark.parametrize("stepped_s", [-1_000_000.0, 0.0])
 async def test_after_a_reboot_tunnels_still_lead_to_their_servers(
     tmp_path: Path, autojump_clock: MockClock, machine: Machine, stepped_s: float
 ) -> None:
-    """The wall clock says how long that took; one that went back says nothing, and takes no tunnel with it."""
+    """The wall clock says how long that took; one that went back says nothing, but the machine is up for a while."""
     world = await saved_world(tmp_path)
     world.saving.close()
     await trio.sleep(100)
-    machine.boot, machine.stepped_s = "another boot", stepped_s
+    machine.reboot(up_for_s=40)
+    machine.stepped_s = stepped_s
     again = SavedWorld(tmp_path)
     adopted = await again.take_over()
-    assert adopted.gap_s == (pytest.approx(100, abs=2) if not stepped_s else 0)
-    assert len(again.sessions()) == (3 if stepped_s else 2), "after 100 s nobody is being set up any more"
+    assert adopted.gap_s == pytest.approx(40 if stepped_s else 100, abs=2)
+    assert len(again.sessions()) == 2, "nobody is being set up any more"
 
 
 async def test_a_server_with_tunnels_is_not_down_for_one_lost_probe(tmp_path: Path) -> None:
@@ -235,6 +278,21 @@ async def test_flows_that_only_the_kernel_knows_become_sessions_again(tmp_path: 
     audit(again)
 
 
+@pytest.mark.parametrize("host", [HOST, OTHER])
+async def test_a_client_that_only_the_kernel_knows_connects_anew_where_its_tunnel_is(tmp_path: Path, host: str) -> None:
+    """Its flow on 4500 is not given up while the real server answers there: so port 500 follows it."""
+    world = await saved_world(tmp_path, persistence=PersistenceKind.NONE)
+    flow = world.flow((host, 4500), NAT_T)
+    assert flow is not None
+    world.journal.unlink()
+    again = await world.after_restart(forwarded(flow), persistence=PersistenceKind.NONE)
+    assert again.client_sends((host, 500), IKE, init(77)) == flow.server.name
+    assert again.server_sends((host, 500), IKE, init_answer(77))
+    assert again.client_sends((host, 4500), NAT_T, auth(77)) == flow.server.name
+    assert again.server_sends((host, 4500), NAT_T, auth_answer(77))
+    audit(again)
+
+
 async def test_a_flow_that_moved_in_the_kernels_time_joins_its_session_by_spi(tmp_path: Path) -> None:
     world = await saved_world(tmp_path)
     flow = world.flow((HOST, 4500), NAT_T)
@@ -270,3 +328,38 @@ async def test_an_address_that_is_none_is_a_damaged_record(tmp_path: Path) -> No
     assert adopted.left_out["its record makes no sense"] == 1
     assert len(again.sessions()) == 2
     audit(again)
+
+
+async def test_a_file_of_an_earlier_version_is_read(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """Version 0.1.0 wrote it, in the world that is made anew here to compare."""
+    (tmp_path / "new").mkdir()
+    world = await saved_world(tmp_path / "new")
+    shutil.copy(DATA / "sessions-0.1.0.journal", tmp_path / JOURNAL)
+    again = SavedWorld(tmp_path)
+    await again.take_over()
+    assert again.picture() == world.picture()
+    assert [pin.client for pin in again.service.persistence.pins] == ["198.51.100.9/32"]
+    assert again.told("sessions-unusable") == []
+    audit(again)
+
+
+async def test_a_file_of_a_later_version_is_read_without_what_is_new(tmp_path: Path) -> None:
+    """Who goes back to the version before loses no tunnel either."""
+    world = await saved_world(tmp_path)
+    kept = parse_journal(world.journal.read_bytes())
+    assert kept.moment is not None
+    later = [[*msgspec.to_builtins(one), "new", {"newer": 1}] for one in kept.sessions.values()]
+    world.journal.write_bytes(first_line() + frame(kept.moment, later))
+    assert (await world.after_restart()).picture() == world.picture()
+
+
+async def test_the_latest_error_of_a_session_outlives_the_engine(tmp_path: Path) -> None:
+    world = await saved_world(tmp_path)
+    refusal = complaint(3, NotifyType.INVALID_KE_PAYLOAD, data=(20).to_bytes(2))
+    assert world.server_sends(("198.51.100.3", 500), IKE, refusal)
+    world.saving.close()
+    again = await world.after_restart()
+    before, after = (last_trouble(one.service.by_spi[3], one.now_s) for one in (world, again))
+    assert after is not None
+    assert after == before
+    assert after.name == "INVALID_KE_PAYLOAD"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -40,3 +41,14 @@ def test_without_a_place_for_the_lock_the_engine_starts_all_the_same(tmp_path: P
     (tmp_path / "file").touch()
     with locked(tmp_path / "file" / "below"):
         pass
+
+
+def test_a_full_disk_keeps_nobody_from_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with locked(tmp_path):
+        assert running(tmp_path) == 0, "nobody can read who has it, but it is had"
+        with pytest.raises(StateInUse), locked(tmp_path):
+            pass

@@ -105,6 +105,17 @@ def test_an_edit_that_is_not_valid_is_told_with_its_first_problem(path: Path, te
     assert "ikeconsole check" in finding.remedy
 
 
+def test_a_file_without_services_is_not_offered_for_a_reload_that_would_be_refused(path: Path) -> None:
+    watch = watch_of(path)
+    write(path, "")
+    look_twice(watch)
+    missed, expected = (watch.finding(digest_of(BEFORE), has_services=runs) for runs in (True, False))
+    assert missed is not None
+    assert "has no service any more: `ikeconsole reload` refuses it" in missed.text
+    assert expected is not None
+    assert expected.text == f"{path} was changed and is not in force"
+
+
 def test_a_file_that_is_gone_is_told_and_its_return_ends_it(path: Path) -> None:
     watch = watch_of(path)
     path.unlink()

@@ -40,3 +40,12 @@ def test_lost_fragments_are_an_alarm_and_none_are_not() -> None:
     (found,) = reassembly_findings(3)
     assert found.text.startswith("3 datagrams came incomplete")
     assert "enable IKEv2 fragmentation" in found.remedy
+
+
+def test_what_cannot_be_read_for_a_moment_is_not_taken_for_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Else all that was ever lost would count as lost just now, once it can be read again."""
+    monkeypatch.setattr(reassembly, "SNMP", tmp_path)
+    with pytest.raises(OSError, match="Is a directory"):
+        reassembly_failures()

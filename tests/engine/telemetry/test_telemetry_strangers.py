@@ -21,11 +21,14 @@ class Kernel:
     def __init__(self, service: Service, *heard: tuple[str, str]) -> None:
         self.services = {service.name: service}
         self.asked = 0
+        self.refuses: OSError | None = None
         self._heard = list(heard)
 
     async def strangers(self) -> list[tuple[str, str]]:
         self.asked += 1
         await trio.lowlevel.checkpoint()
+        if self.refuses:
+            raise self.refuses
         return self._heard
 
     async def looked_at(self, times: int) -> None:
@@ -45,6 +48,21 @@ async def test_an_answer_from_elsewhere_is_noted_for_the_client_that_waits_for_i
     assert kernel.asked == 2
     assert vpn.violations.counts == {"strange-replies": 2}
     assert vpn.violations.latest["strange-replies"].host == waiting.host
+
+
+@pytest.mark.trio
+async def test_want_of_files_for_the_question_ends_nothing(autojump_clock: MockClock) -> None:
+    server, sessions = real_server("a"), Sessions()
+    vpn = service(server)
+    waiting = sessions.begin(vpn, server, 0.0)
+    kernel = Kernel(vpn, ("10.0.0.99", waiting.host))
+    kernel.refuses = OSError("too many open files")
+    await kernel.looked_at(3)
+    assert kernel.asked == 3
+    assert vpn.violations.counts == {}
+    kernel.refuses = None
+    await kernel.looked_at(1)
+    assert vpn.violations.counts == {"strange-replies": 1}
 
 
 @pytest.mark.parametrize(("source", "half_open"), [(Source.TRANSPARENT, False), (Source.SNAT, True)])
