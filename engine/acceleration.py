@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 
+from engine.config.fast_path import why_not_wanted
 from engine.config.schema import Config
-from engine.config.schema import FastPath as Wanted
 from engine.control.status import FastPathDevice, KernelStatus
 from engine.events import EventLog
 from engine.net.challenge import ChallengeState
@@ -21,20 +20,17 @@ from engine.sessions.fast_path import Carried, Forwarded
 from engine.sessions.flow import Flow, Port
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
+from engine.snat_sockets import SnatSockets
 from engine.wire.cookie import CookieKeys
 
 if TYPE_CHECKING:
-    from engine.fastpath.answers import Answers
     from engine.fastpath.kernel import KernelForwarding
     from engine.fastpath.pins import Pins
-    from engine.net.snat_guises import SnatGuises
 
 OFFERED_AT_ONCE = 500
 TOLD_EVERY_S = 1.0
 TRIED_AGAIN_S = 30.0
 """After a failure, which may have been a moment's: of memory or of open files, say."""
-SOURCES_CHECKED_EVERY_S = 5.0
-"""Whether they still are this machine's addresses."""
 OFF = "off"
 
 
@@ -56,17 +52,14 @@ class Acceleration:
         self._why_off = "the engine is starting"
         self._told = ("", "")
         self._changed = trio.Event()
-        self._sources_changed = trio.Event()
-        self._why_sockets = ""
         self._why_unpinned = ""
-        self.guises: SnatGuises | None = None
-        """Let snat flows go without sockets, while the kernel brings them what is sent to their ports."""
+        self.snat_sockets = SnatSockets(events)
 
     def follow(self, config: Config, services: Mapping[str, Service]) -> None:
         """Serve a configuration that was put in force."""
         self._config, self._services = config, services
         self._changed.set()
-        self._sources_changed.set()
+        self.snat_sockets.follow(config, services)
 
     def challenge(self, state: ChallengeState) -> None:
         """Take over what newcomers are challenged with."""
@@ -177,7 +170,7 @@ class Acceleration:
     async def run(self) -> None:
         """Keep the fast path as it is wanted, until cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._spare_sockets)
+            nursery.start_soon(self.snat_sockets.run)
             await self._keep_forwarding()
 
     async def _keep_forwarding(self) -> None:
@@ -248,54 +241,6 @@ class Acceleration:
             text = f"the fast path ends with the engine, tunnels are interrupted while it restarts: {why_not}"
             self._events.add("notice", "fast-path-unpinned", text)
         self._why_unpinned = why_not
-
-    async def _spare_sockets(self) -> None:
-        """Let snat flows go without sockets of their own while the kernel may do its part."""
-        if self.guises is None or not self.guises.ports:
-            return
-        while True:
-            self._sources_changed = trio.Event()
-            patience_s = math.inf
-            if self._sparing():
-                try:
-                    from engine.fastpath.answers import Answers
-                    from engine.fastpath.errors import FastPathError
-                except ImportError:
-                    for _ in self.guises.give_sockets():
-                        await trio.lowlevel.checkpoint()
-                    return
-                try:
-                    with self.guises, Answers(self.guises.open(), self.guises.ports) as answers:
-                        await self._spare_sockets_with(self.guises, answers)
-                except FastPathError as error:
-                    if str(error) != self._why_sockets:
-                        self._why_sockets = str(error)
-                        self._events.add("notice", "snat-sockets", f"every snat flow needs a socket: {error}")
-                    patience_s = TRIED_AGAIN_S
-            for _ in self.guises.give_sockets():
-                await trio.lowlevel.checkpoint()
-            with trio.move_on_after(patience_s):
-                await self._sources_changed.wait()
-
-    async def _spare_sockets_with(self, guises: SnatGuises, answers: Answers) -> None:
-        try:
-            while services := self._sparing():
-                self._sources_changed = trio.Event()
-                sources = {address for service in services for address in service.snat_pool}
-                servers = [server for service in services for server in service.servers.values()]
-                endpoints = {(server.address, port) for server in servers for port in server.ports}
-                with suppress(OSError):  # no files, for a while: it is tried again soon
-                    guises.allow(sources if answers.follow(sources, endpoints) else (), endpoints)
-                with trio.move_on_after(SOURCES_CHECKED_EVERY_S):
-                    await self._sources_changed.wait()
-        finally:
-            guises.allow((), ())
-
-    def _sparing(self) -> list[Service]:
-        """The services whose flows could go without sockets: with source addresses that the operator chose for them."""
-        if why_not_wanted(self._config):
-            return []
-        return [service for service in self._services.values() if service.is_snat and service.snat_pool]
 
     async def _tell_changes(self) -> None:
         """Devices come and go, and what can be done with it."""
@@ -370,14 +315,3 @@ def look_ahead(config: Config) -> Prospects | None:
     except ImportError:
         return None
     return prospects.look_ahead(config)
-
-
-def why_not_wanted(config: Config) -> str:
-    """Why there is nothing for the kernel to forward; empty: there is."""
-    if config.engine.fast_path is Wanted.OFF:
-        return "as configured"
-    if not config.services:
-        return "there is no service"
-    if all(service.address.is_loopback() for service in config.services):
-        return "the services are on loopback addresses"
-    return ""

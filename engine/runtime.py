@@ -94,7 +94,7 @@ async def _serve(
     failure: StartError | None = None
     async with trio.open_nursery() as nursery:
         pump = Pump(forwarder)
-        acceleration.guises = SnatGuises(pump, forwarder)
+        acceleration.snat_sockets.guises = SnatGuises(pump, forwarder)
         secret = install_secret(state_dir)
         deployment = Deployment(nursery, forwarder, pump, events, secret, acceleration.follow)
         configuration = Configuration(loaded, deployment, state_dir, events)

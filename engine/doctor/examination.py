@@ -9,7 +9,8 @@ from pathlib import Path
 
 import trio
 
-from engine.acceleration import look_ahead, why_not_wanted
+from engine.acceleration import look_ahead
+from engine.config.fast_path import why_not_wanted
 from engine.config.schema import Config
 from engine.doctor import procfs
 from engine.doctor.clock import judge_clock, look_at_clock

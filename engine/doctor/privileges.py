@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from engine.acceleration import why_not_wanted
+from engine.config.fast_path import why_not_wanted
 from engine.config.schema import Config, HealthKind
 from engine.doctor import procfs
 from engine.doctor.diagnosis import Diagnosis, Topic

@@ -35,7 +35,7 @@ async def take_over(
     forwarded = await acceleration.find()
     adoption = Adoption(kept, forwarder.table, services, Moment.now(trio.current_time()), forwarded)
     adopted = adoption.adopted
-    spare_ports = acceleration.guises.ports if acceleration.guises is not None else range(0)
+    spare_ports = acceleration.snat_sockets.spare_ports
     lost = 0
     with uncollected():
         for _ in adoption.run():

@@ -223,7 +223,7 @@ async def test_where_the_kernel_brings_no_answers_every_snat_flow_has_a_socket(
     monkeypatch.setattr(answers, "Answers", refused)
     events, guises = EventLog(), GuisesDouble()
     acceleration = Acceleration(events)
-    acceleration.guises = cast("SnatGuises", guises)
+    acceleration.snat_sockets.guises = cast("SnatGuises", guises)
     from_pool = snat_service(pool=("203.0.113.20",))
     acceleration.follow(OUTSIDE, {"vpn": from_pool})
     async with trio.open_nursery() as nursery:
