@@ -3,12 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check bench soak bpf pictures pages lock debian install uninstall clean
+.PHONY: run test check bench soak faults bpf pictures pages lock debian install uninstall clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/ikeconsole demo
 
-test: $(VENV)/dev.stamp debian
+test: $(VENV)/dev.stamp debian $(BIN)/promtool
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: $(VENV)/dev.stamp
@@ -21,10 +21,15 @@ check: $(VENV)/dev.stamp
 bench: $(VENV)/dev.stamp debian
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
-# Half an hour of clients that come and go: afterwards every table must be empty, and memory must not have grown.
+# Half an hour of clients that come and go beside real tunnels: afterwards every table must be empty, memory must not
+# have grown, and no tunnel been lost.
 SOAK_ARGS ?= --minutes 30
 soak: $(VENV)/dev.stamp debian
 	$(BIN)/python -m tests.bench churn $(SOAK_ARGS)
+
+# Every fault that the tests cause, and what it cost: the table of docs/faults.md.
+faults: $(VENV)/dev.stamp debian
+	$(BIN)/python -m pytest tests/e2e -m fault --write-faults $(PYTEST_ARGS)
 
 # The BPF programs: the objects are committed, so that running them needs no compiler. CI builds them again and compares.
 BPF := engine/fastpath/forward.bpf.o engine/fastpath/answers.bpf.o
@@ -46,6 +51,10 @@ pages: $(VENV)/dev.stamp
 # What the end-to-end tests and the benchmarks need from Debian; without root they say what is missing.
 debian:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then packaging/install-debian-packages; fi
+
+# What judges the alert rules, in tests.
+$(BIN)/promtool: | $(VENV)/run.stamp debian
+	packaging/fetch-promtool $@
 
 # Refresh the locked versions after a change of pyproject.toml.
 COMPILE = $(BIN)/pip-compile -q --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header

@@ -7,13 +7,21 @@ from collections.abc import Generator, Iterator
 
 import pytest
 from bpf_objects import require_bpf
+from harness import fault_table
 from harness.certificates import Authority
+from harness.faults import Outcome
 from harness.lab import Lab, open_lab
 from harness.namespaces import sweep_leftovers
 from harness.requirements import missing
 from harness.topology import Shape
 
 LOG_TAIL_BYTES = 6000
+FAULT_ROWS = pytest.StashKey[list[fault_table.Row]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """An option for `make faults`; known where tests/e2e is given by name."""
+    parser.addoption("--write-faults", action="store_true", help="write what faults cost to docs/faults.md")
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +82,24 @@ def fast_single_arm_lab(
     with open_lab(tmp_path_factory.mktemp("arm"), authority, Shape.SINGLE_ARM, clients=2, servers=1) as made:
         made.topology.take_redirected_frames()
         yield made
+
+
+@pytest.fixture
+def report_fault(request: pytest.FixtureRequest) -> fault_table.Report:
+    """Take down what a fault cost; it goes into docs/faults.md when that is asked for and all tests pass."""
+    rows = request.config.stash.setdefault(FAULT_ROWS, [])
+    area = request.path.stem.removeprefix("test_e2e_fault_")
+
+    def report(fault: str, where: str, outcome: Outcome, *, told: str = "") -> None:
+        rows.append(fault_table.Row(area, fault, where, outcome, told))
+
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Write the table of faults."""
+    if exitstatus == pytest.ExitCode.OK and session.config.getoption("--write-faults", default=False):
+        fault_table.write(session.config.stash.get(FAULT_ROWS, []))
 
 
 @pytest.hookimpl(wrapper=True)

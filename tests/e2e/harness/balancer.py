@@ -73,26 +73,39 @@ class Balancer:
     def __init__(self, node: Node, directory: Path) -> None:
         self.node = node
         self.log = directory / "engine.log"
-        self._config_path = directory / "config.toml"
-        self._socket = directory / "control.sock"
+        self.config_path = directory / "config.toml"
+        self.socket = directory / "control.sock"
         self.state_dir = directory / "state"
         self._process: subprocess.Popen[bytes] | None = None
         self.state_dir.mkdir(parents=True)
 
     def write(self, config: Table) -> None:
         """Put a configuration on disk."""
-        engine = {"control_socket": str(self._socket), "state_dir": str(self.state_dir)}
-        self._config_path.write_text(tomli_w.dumps({**config, "engine": engine | config.get("engine", {})}))
+        engine = {"control_socket": str(self.socket), "state_dir": str(self.state_dir)}
+        self.config_path.write_text(tomli_w.dumps({**config, "engine": engine | config.get("engine", {})}))
 
-    def start(self, *under: str) -> None:
-        """Start the engine with what is on disk, and wait until every server is up.
+    def begin(self, *under: str) -> None:
+        """Start the engine with what is on disk, and do not wait for it.
 
         `under`: a command that starts another, such as `setpriv` with its options.
         """
         assert not self.running
         self._process = self.node.namespace.spawn(
-            *under, *PROGRAM, "engine", "-c", str(self._config_path), log=self.log, cwd=TREE
+            *under, *PROGRAM, "engine", "-c", str(self.config_path), log=self.log, cwd=TREE
         )
+
+    def start(self, *under: str) -> None:
+        """Start the engine, and wait until every server is up."""
+        self.begin(*under)
+        self.await_ready()
+
+    def start_another(self, *under: str) -> str:
+        """Start a second engine with the same files, and wait for its end; raises CommandFailed with what it says."""
+        return self.node.namespace.run(*under, *PROGRAM, "engine", "-c", str(self.config_path))
+
+    def await_ready(self) -> None:
+        """Wait until every server is up; an engine that does not get there is killed."""
+        assert self._process
         try:
             eventually(self._all_up, f"the engine answers, and its servers are up (see {self.log})", timeout_s=20)
         except BaseException:
@@ -112,6 +125,12 @@ class Balancer:
         crashed = process.poll() is not None
         assert not crashed, f"the engine ended by itself: {self.log.read_text()[-3000:]}"
         return end(process, number)
+
+    @property
+    def pid(self) -> int:
+        """The process that runs."""
+        assert self._process
+        return self._process.pid
 
     def kernel_flows(self) -> list[KernelFlow]:
         """What the engine's XDP program forwards, as the kernel has it."""
@@ -137,12 +156,12 @@ class Balancer:
 
     def down(self, *argv: str, under: Sequence[str] = ()) -> str:
         """What `ikeconsole down` says; raises CommandFailed."""
-        command = [*under, *PROGRAM, "down", *argv, "-c", str(self._config_path)]
+        command = [*under, *PROGRAM, "down", *argv, "-c", str(self.config_path)]
         return self.node.namespace.run(*command)
 
     def command(self, *argv: str, check: bool = True) -> str:
         """A command line's standard output; raises CommandFailed unless told not to check."""
-        return run([*PROGRAM, *argv, "--socket", str(self._socket)], cwd=TREE, check=check)
+        return run([*PROGRAM, *argv, "--socket", str(self.socket)], cwd=TREE, check=check)
 
     def forget_state(self) -> None:
         """Have the next engine know nothing of those before."""
@@ -158,7 +177,7 @@ class Balancer:
         """The engine's answer to a call on its control socket, much sooner than a command line has it."""
 
         async def asking() -> R:
-            async with connect(self._socket) as client:
+            async with connect(self.socket) as client:
                 return await client.ask(call)
 
         return trio.run(asking)

@@ -127,6 +127,16 @@ class Charon:
             end(self._process, signal.SIGKILL)
             self._process = None
 
+    def hang(self) -> None:
+        """Have the daemon stand still until `wake`, and with it all data: it encrypts in user space."""
+        assert self._process
+        self._process.send_signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """Have the daemon go on, if it hangs."""
+        assert self._process
+        self._process.send_signal(signal.SIGCONT)
+
     def close_all(self) -> None:
         """Drop every IKE_SA, telling the peer once and not waiting for its answer."""
         if not self.running:

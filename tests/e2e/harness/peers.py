@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 from pathlib import Path
 
 from harness.certificates import SERVER_IDENTITY, Authority, KeyKind
@@ -129,6 +130,8 @@ class PingResult:
     """What became of a series of packets, numbered from 1."""
 
     answered: frozenset[int]
+    silence_s: float
+    """The longest time between two answers; when all is well, that between two packets."""
 
     @property
     def gaps(self) -> frozenset[int]:
@@ -136,8 +139,12 @@ class PingResult:
         return frozenset(range(1, max(self.answered, default=0))) - self.answered
 
 
-def _read_answers(said: str) -> PingResult:
-    return PingResult(frozenset(int(number) for number in re.findall(r"icmp_seq=(\d+) ttl", said)))
+def read_answers(said: str) -> PingResult:
+    """What `ping -n -D` said of a series."""
+    answers = re.findall(r"^\[(\d+\.\d+)\] .* icmp_seq=(\d+) ttl", said, re.MULTILINE)
+    times_s = [float(at) for at, _ in answers]
+    silence_s = max((later - earlier for earlier, later in pairwise(times_s)), default=0.0)
+    return PingResult(frozenset(int(number) for _, number in answers), silence_s)
 
 
 class Ping:
@@ -147,19 +154,19 @@ class Ping:
         self._process = process
         self._log = log
 
-    def await_answers(self, count: int) -> None:
+    def await_answers(self, count: int, timeout_s: float = 5) -> None:
         """Wait until so many packets more than now are answered."""
         wanted = len(self._answered) + count
-        eventually(lambda: len(self._answered) >= wanted, f"{count} more packets are answered")
+        eventually(lambda: len(self._answered) >= wanted, f"{count} more packets are answered", timeout_s)
 
     @property
     def _answered(self) -> frozenset[int]:
-        return _read_answers(self._log.read_text()).answered
+        return read_answers(self._log.read_text()).answered
 
     def finish(self) -> PingResult:
         """Stop it and count."""
         end(self._process, signal.SIGINT)
-        return _read_answers(self._log.read_text())
+        return read_answers(self._log.read_text())
 
     def abandon(self) -> None:
         """Stop it, if it runs."""
@@ -239,17 +246,17 @@ class Client:
         """Begin to ping what lies behind the servers, through the tunnel."""
         log = self._directory / "ping.log"
         log.unlink(missing_ok=True)
-        argv = ["ping", "-n", "-i", str(interval_s), "-W", "1", "-I", self.tunnel().virtual_address]
+        argv = ["ping", "-n", "-D", "-i", str(interval_s), "-W", "1", "-I", self.tunnel().virtual_address]
         return Ping(self.node.namespace.spawn(*argv, BEHIND, log=log), log)
 
     def ping(self, count: int) -> PingResult:
         """Send so many packets to what lies behind the servers, through the tunnel."""
         said = self.node.namespace.run(
-            *("ping", "-n", "-c", str(count), "-i", "0.02", "-W", "1"),
+            *("ping", "-n", "-D", "-c", str(count), "-i", "0.02", "-W", "1"),
             *("-I", self.tunnel().virtual_address, BEHIND),
             check=False,
         )
-        return _read_answers(said)
+        return read_answers(said)
 
     def await_data(self) -> None:
         """Wait until data passes the tunnel; charon drops packets while it exchanges its SAs in user space."""

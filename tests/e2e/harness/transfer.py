@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from harness.namespaces import Namespace
@@ -15,7 +15,6 @@ from harness.peers import Client, Server
 from harness.plan import BEHIND
 from harness.waiting import eventually
 
-_ECHO_PORT = 7
 _NUMBER_BYTES = 4
 _SO_RCVBUFFORCE = 33
 _BUFFER_BYTES = 1 << 20
@@ -55,6 +54,7 @@ class Transfer:
 
     def __init__(self, near: socket.socket, far: socket.socket, every_s: float, size_bytes: int) -> None:
         self._near, self._far = near, far
+        self._echo = far.getsockname()
         self._every_s = every_s
         self._filling = bytes(size_bytes - _NUMBER_BYTES)
         self._sent = 0
@@ -64,10 +64,10 @@ class Transfer:
         self._thread = threading.Thread(target=self._work)
         self._thread.start()
 
-    def go_on(self, count: int) -> None:
+    def go_on(self, count: int, timeout_s: float = 5) -> None:
         """Wait until so many more were echoed."""
         wanted = len(self._echoed) + count
-        eventually(lambda: len(self._echoed) >= wanted, f"{count} more datagrams are echoed")
+        eventually(lambda: len(self._echoed) >= wanted, f"{count} more datagrams are echoed", timeout_s)
 
     @property
     def echoed(self) -> int:
@@ -91,7 +91,10 @@ class Transfer:
             if self._stopping.is_set():
                 until_s = min(until_s, now_s + _LAST_WORD_S)
             elif now_s >= next_s:
-                self._near.sendto(self._sent.to_bytes(_NUMBER_BYTES, "big") + self._filling, (BEHIND, _ECHO_PORT))
+                number = self._sent.to_bytes(_NUMBER_BYTES, "big")
+                # What is refused, because a tunnel's device is gone for instance, is lost as well.
+                with suppress(OSError):
+                    self._near.sendto(number + self._filling, self._echo)
                 self._sent += 1
                 next_s = now_s + self._every_s
             self._receive(max(0.0, next_s - now_s) if until_s == float("inf") else self._every_s)
@@ -109,7 +112,8 @@ class Transfer:
                 self._echoed.append(number)
             else:
                 self._arrived.append(number)
-                end.sendto(data, sender)
+                with suppress(OSError):
+                    end.sendto(data, sender)
 
 
 @contextmanager
@@ -118,8 +122,8 @@ def transferring(
 ) -> Iterator[Transfer]:
     """Have datagrams go through a client's tunnel and back; they stop at the end."""
     with (
-        _bound(client.node.namespace, client.tunnel().virtual_address, 0) as near,
-        _bound(server.node.namespace, BEHIND, _ECHO_PORT) as far,
+        _bound(client.node.namespace, client.tunnel().virtual_address) as near,
+        _bound(server.node.namespace, BEHIND) as far,
     ):
         transfer = Transfer(near, far, every_s, size_bytes)
         try:
@@ -128,9 +132,9 @@ def transferring(
             transfer.stop()
 
 
-def _bound(namespace: Namespace, address: str, port: int) -> socket.socket:
+def _bound(namespace: Namespace, address: str) -> socket.socket:
     with namespace.entered():
         made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
-    made.bind((address, port))
+    made.bind((address, 0))
     return made
