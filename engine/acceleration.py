@@ -131,7 +131,7 @@ class Acceleration:
         return self._kernel.abandon(server, now_s) if self._kernel is not None else ()
 
     def tunnels_begin(self, now_s: float) -> None:
-        """Have the kernel forward the ESP that follows answers which wait to leave."""
+        """Have the kernel forward the ESP that follows an answer which is about to leave."""
         if self._kernel is not None:
             self._kernel.tunnels_begin(now_s)
 

@@ -177,7 +177,7 @@ def _takes_sessions(old: Service | None, new: Service, server: RealServer, live:
         admin_state=server.state,
         health=now.health,
         weight=server.weight,
-        sessions=now.sessions,
+        sessions=now.sessions - now.asleep,
         max_sessions=server.max_sessions,
         agent_load=None,
         adaptive=False,

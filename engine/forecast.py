@@ -26,6 +26,8 @@ class Outlook:
     standing: Standing
     candidate: Candidate
     health_reason: str
+    asleep: int = 0
+    """Sessions that take no place, but end with the others."""
 
     @property
     def name(self) -> str:
@@ -90,7 +92,7 @@ def forecast(
     if change.before.standing == change.after.standing:
         return Effect(lines=[f"Nothing changes: {server} is already {_state_words(change.after)}."])
     return Effect(
-        lines=[*change.warnings(), *change.consequences()], sessions=change.sessions if change.ends_sessions else 0
+        lines=[*change.warnings(), *change.consequences()], sessions=change.ending if change.ends_sessions else 0
     )
 
 
@@ -123,6 +125,7 @@ class _Change:
         self.before = next(one for one in now if one.name == server)
         self.after = next(one for one in then if one.name == server)
         self.sessions = self.before.standing.sessions
+        self.ending = self.sessions + self.before.asleep
         self._then = then
         self._shares_now = _shares(scheduler, now)
         self._shares_then = _shares(scheduler, then)
@@ -163,10 +166,10 @@ class _Change:
             yield from self._carrying()
 
     def _ending(self) -> str:
-        if not self.sessions:
+        if not self.ending:
             return self._staying()
         clients = f"clients reconnect to {listed(self._others)}" if self._others else "their clients find no server"
-        return f"{count(self.sessions, 'session')} {verb(self.sessions, 'end')} at once; {clients}."
+        return f"{count(self.ending, 'session')} {verb(self.ending, 'end')} at once; {clients}."
 
     def _staying(self) -> str:
         stay = staying(self.sessions) if self.sessions else "It has no sessions"

@@ -54,7 +54,7 @@ class LastResort:
 
     def went_down(self, service: Service, server: RealServer) -> None:
         """Have a server's clients go elsewhere, unless it keeps them."""
-        if not self._keeps(service, server):
+        if not self._keeps(server, is_taken_over=others_take_over(service)):
             self._nursery.start_soon(self._abandon, service, server)
             return
         server.last_resort = True
@@ -73,26 +73,25 @@ class LastResort:
         for server, failing in list(self._failing.items()):
             if failing.service.servers.get(server.name) is not server or not _fails(server):
                 del self._failing[server]
+        taken_over = {service for service in set(self._kept.values()) if others_take_over(service)}
         for server, service in list(self._kept.items()):
             is_down = server.health.health == "down" and server.config.state is not AdminState.DISABLED
-            if is_down and service.servers.get(server.name) is server and self._keeps(service, server):
+            is_kept = is_down and self._keeps(server, is_taken_over=service in taken_over)
+            if is_kept and service.servers.get(server.name) is server:
                 continue
             del self._kept[server]
             server.last_resort = False
             if is_down:
-                sessions = server.established + server.half_open
-                text = f"others take over from {service.name}/{server.name}: {count(sessions, 'session')} there "
-                self._events.add(
-                    "notice",
-                    "sessions-given-up",
-                    f"{text}{verb(sessions, 'sleep')}",
-                    service=service.name,
-                    server=server.name,
-                )
+                if sessions := server.established:
+                    asleep = f"{count(sessions, 'session')} there {verb(sessions, 'sleep')}"
+                    text = f"others take over from {service.name}/{server.name}: {asleep}"
+                    self._events.add("notice", "sessions-given-up", text, service=service.name, server=server.name)
                 self._nursery.start_soon(self._abandon, service, server)
 
-    def _keeps(self, service: Service, server: RealServer) -> bool:
-        return self._talks(server) or not others_take_over(service, server)
+    def _keeps(self, server: RealServer, *, is_taken_over: bool) -> bool:
+        """Whether a server that is down keeps its clients; it does once it answers again and is about to be up."""
+        comes_back = server.health.contrary_in_row > 0
+        return comes_back or self._talks(server) or not is_taken_over
 
     def _talks(self, server: RealServer) -> bool:
         failing = self._failing.get(server)
@@ -104,9 +103,8 @@ def _fails(server: RealServer) -> bool:
     return server.health.health == "down" or server.health.contrary_in_row > 0
 
 
-def others_take_over(service: Service, server: RealServer) -> bool:
-    """Whether another server takes new sessions, and is not about to go down as well."""
+def others_take_over(service: Service) -> bool:
+    """Whether one server of those that are not down takes new sessions, and is not about to go down as well."""
     return any(
-        other is not server and ineligible(service, other) is None and not other.health.contrary_in_row
-        for other in service.servers.values()
+        ineligible(service, server) is None and not server.health.contrary_in_row for server in service.servers.values()
     )

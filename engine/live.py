@@ -21,6 +21,8 @@ class LiveServer:
     """up, down or unknown."""
     pins: int = 0
     """Clients that the operator bound to it."""
+    asleep: int = 0
+    """Of the sessions, those that take no place."""
 
 
 NOT_IN_FORCE = LiveServer(sessions=0, health="unknown")
@@ -52,6 +54,6 @@ def live(services: Iterable[Service]) -> Live:
         pins = Counter(pin.server for pin in service.persistence.pins)
         records[service.name] = len(service.persistence) - pins.total()
         for server in service.servers.values():
-            sessions = server.established + server.half_open
-            servers[service.name, server.name] = LiveServer(sessions, server.health.health, pins[server])
+            carried = LiveServer(server.sessions, server.health.health, pins[server], server.asleep)
+            servers[service.name, server.name] = carried
     return Live(servers, records)

@@ -170,7 +170,8 @@ class Operations:
         owner, real_server = self._find(service, server)
         admin_state = _admin_state(state)
         _require_change(service, server, admin_state, weight)
-        sessions = real_server.established + real_server.half_open
+        is_disabling = admin_state is AdminState.DISABLED
+        sessions = real_server.sessions if is_disabling else real_server.established + real_server.half_open
         parts = [str(admin_state)] if admin_state else []
         if weight is not None:
             parts.append(f"weight {weight}")
@@ -192,7 +193,10 @@ class Operations:
         return forecast(
             service,
             owner.config.scheduler,
-            [Outlook(standing(owner, s), candidate(owner, s, now_s), s.health.reason) for s in owner.servers.values()],
+            [
+                Outlook(standing(owner, s), candidate(owner, s, now_s), s.health.reason, s.asleep)
+                for s in owner.servers.values()
+            ],
             server,
             state=admin_state,
             weight=weight,

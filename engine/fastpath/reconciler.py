@@ -81,9 +81,9 @@ class Reconciler:
         some = self.beginning[:CHANGED_AT_ONCE]
         self.beginning.clear()
         for flow in some:
-            if flow in self._offered and flow not in self._held and (wanted := self._wanted(flow)) is not None:
+            if flow in self._offered and flow not in self._held:
                 del self._offered[flow]
-                self._hand_over(flow, wanted, now_s)
+                self._look_at(flow, now_s)
 
     def offer_held(self) -> None:
         """Have every flow looked at that the kernel has: it may have changed when nobody offered it."""
@@ -119,23 +119,13 @@ class Reconciler:
             if changed >= CHANGED_AT_ONCE:
                 break
             flow, _ = self._offered.popitem(last=False)
-            if refusal := self._waiting.pop(flow, ""):
-                self.refused[refusal] -= 1
-            held = self._held.get(flow)
-            wanted = self._wanted(flow)
-            if held is not None and wanted != held.entries:
-                self._take_back(held, now_s)
-                held = None
-                changed += 1
-            if held is None and wanted is not None:
-                self._hand_over(flow, wanted, now_s)
-                changed += 1
+            changed += self._look_at(flow, now_s)
         return self.behind
 
     def refresh(self, flow: Flow, now_s: float) -> None:
         """Add to a flow what the kernel has counted by now."""
         if held := self._held.get(flow):
-            held.credit(tick_now(), now_s)
+            self._credit(held, tick_now(), now_s)
 
     def credit_all(self, clock: Callable[[], float]) -> Iterator[int]:
         """Add to every flow what the kernel has counted, some of them each turn; yields how many those were."""
@@ -143,15 +133,10 @@ class Reconciler:
         while some := list(islice(everything, CREDITED_AT_ONCE)):
             now_ticks, now_s = tick_now(), clock()
             for held in some:
-                if not self._has(held):
-                    continue
-                flow = held.flow
-                if not held.credit(now_ticks, now_s):
+                if self._has(held) and not self._credit(held, now_ticks, now_s):
                     # A NAT may have given the address and port to another client: the slow path looks, and decides.
                     self._take_back(held, now_s)
-                    self._waiting[flow] = ""
-                elif flow.fast and flow.owner is not None and flow.owner.half_open:
-                    self._carried(flow, now_s)
+                    self._waiting[held.flow] = ""
             yield len(some)
 
     def abandon(self, server: RealServer, now_s: float) -> Iterator[int]:
@@ -176,6 +161,34 @@ class Reconciler:
         """Whether a flow still is where it was: its slots may be another's after a turn."""
         return self._held.get(held.flow) is held
 
+    def _credit(self, held: KernelFlow, now_ticks: int, now_s: float) -> bool:
+        """Add to a flow what the kernel has counted; False: its latest ESP is another tunnel's."""
+        owner = held.flow.owner
+        if owner is None or not owner.half_open:
+            return held.credit(now_ticks, now_s)
+        before = held.packets_in, held.packets_out
+        is_its_own = held.credit(now_ticks, now_s)
+        # What was counted earlier says nothing: EAP may be going on since.
+        if is_its_own and before != (held.packets_in, held.packets_out):
+            self._carried(held.flow, now_s)
+        return is_its_own
+
+    def _look_at(self, flow: Flow, now_s: float) -> int:
+        """Give an offered flow to the kernel or take it from there, where that is due; returns how many changes."""
+        if refusal := self._waiting.pop(flow, ""):
+            self.refused[refusal] -= 1
+        changed = 0
+        held = self._held.get(flow)
+        wanted = self._wanted(flow)
+        if held is not None and wanted != held.entries:
+            self._take_back(held, now_s)
+            held = None
+            changed += 1
+        if held is None and wanted is not None:
+            self._hand_over(flow, wanted, now_s)
+            changed += 1
+        return changed
+
     def _wanted(self, flow: Flow) -> Entries | None:
         if not carries_tunnel(flow):
             return None
@@ -190,7 +203,7 @@ class Reconciler:
     def _take_back(self, held: KernelFlow, now_s: float) -> None:
         for slot in (held.from_client, held.from_server):
             held.table.remove(slot)
-        held.credit(tick_now(), now_s)
+        self._credit(held, tick_now(), now_s)
         held.flow.change_path(fast=False)
         del self._taken[held.entries.from_client], self._taken[held.entries.from_server]
         del self._held[held.flow]

@@ -13,6 +13,7 @@ from engine.sessions.flow import Flow, Port, SocketAddress
 from engine.sessions.persistence import client_network
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
+from engine.sessions.session import Session
 from engine.sessions.table import TableFull
 from engine.wire.encapsulation import Kind, classify
 from engine.wire.errors import WireError
@@ -102,7 +103,9 @@ class CatchAll:
             if kind is Kind.KEEPALIVE:
                 return None
             session = steering.recognised_by_answer(service, real_server, client[0], kind, port, data)
-            elsewhere = session is None and self._lives_elsewhere(service, client[0], real_server, now_s)
+            elsewhere = _has_a_new_tunnel(service, client, real_server, session, now_s) or (
+                session is None and self._lives_elsewhere(service, client[0], real_server, now_s)
+            )
             if not real_server.keeps_sessions or elsewhere:
                 service.drops["from-server-left-behind"] += 1
                 return None
@@ -128,3 +131,18 @@ class CatchAll:
         if record is None or record.server is server:
             return False
         return not (record.pinned and any(session.server is server for session in service.by_host.get(host, ())))
+
+
+def _has_a_new_tunnel(
+    service: Service, client: SocketAddress, server: RealServer, known: Session | None, now_s: float
+) -> bool:
+    """Whether another server has shown a client to be at an address and port since the session `known` was heard of.
+
+    A server that was hung does not know that its client has connected elsewhere.
+    """
+    since_s = known.last_activity_s() if known is not None else now_s - service.config.timeouts.nat_t_idle_s
+    return any(
+        other.place == client and other.server is not server and other.last_activity_s() > since_s
+        for other in service.by_host.get(client[0], ())
+        if other.server.keeps_sessions
+    )

@@ -28,7 +28,7 @@ from engine.wire.header import Exchange, IkeHeader
 
 _NAT_T = Port.NAT_T
 _ESP_WORD = struct.Struct("=I")
-_INIT = Exchange.IKE_SA_INIT
+_INIT, _AUTH = Exchange.IKE_SA_INIT, Exchange.IKE_AUTH
 
 
 class Listening(ClientSide, ClientPort, Protocol):
@@ -92,6 +92,9 @@ class Forwarder:
                     self.captures.turned_away(service, listener.port, client, data, "cookie-demanded")
                 return None
             word = _ESP_WORD.unpack_from(data)[0] if header is None and len(data) >= ESP_HEADER_SIZE_BYTES else 0
+            if flow is not None and begins and steering.only_keeps(service, flow.server):
+                self.table.drop_flow(flow, f"{flow.server.name} went down")
+                flow = None
             if flow is not None and self._is_of_another(flow, header, word, now_s):
                 self.table.drop_flow(flow, RECOGNISED)
                 flow = None
@@ -178,7 +181,11 @@ class Forwarder:
         if not service.config.port_following or (header is None and (not word or word in flow.esp_in)):
             return False
         known = steering.recognised(service, flow.client[0], header, spi_of(word) if word else 0)
-        return known is not None and known.server is not flow.server and tracking.yields(self.table, flow, now_s)
+        if known is None or known.server is flow.server:
+            return False
+        # Who begins an IKE SA elsewhere has given up a server that is down, even if that still sends data.
+        given_up = header is not None and flow.server.health.health == "down" and known.server.health.health != "down"
+        return given_up or tracking.yields(self.table, flow, now_s)
 
     def _new_flow(
         self,
@@ -216,6 +223,9 @@ class Forwarder:
                 self.captures.passes(flow, data, inward=False)
             tracking.ike_from_server(self.table, flow, header, data, now_s)
             invariants.answer_passes(flow, header, data)
+            if header.exchange == _AUTH:
+                # Not later: what is queued leaves as soon as an answer of another listener is queued behind it.
+                self.fast_path.tunnels_begin(now_s)
 
     def _try_to_open(self, flow: Flow) -> bool:
         try:

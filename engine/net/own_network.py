@@ -18,6 +18,8 @@ _RUNNING: Final = 0x40
 _ADDRESS_AT: Final[dict[int, tuple[int, int]]] = {socket.AF_INET: (4, 4), socket.AF_INET6: (8, 16)}
 """Where in a socket address the host's lies, and its size in bytes."""
 _ANY_PORT: Final = 9
+_LABEL: Final = ":"
+"""Before what an IPv4 address may be labelled with, as in eth0:1."""
 
 
 class LinkState(Enum):
@@ -39,7 +41,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class OwnNetwork:
-    """Devices by name, and addresses in text."""
+    """Devices by name, and addresses in text; one that several devices have is on one that is up."""
 
     devices: Mapping[str, LinkState]
     places: Mapping[str, Place]
@@ -78,12 +80,14 @@ def look() -> OwnNetwork:
     places: dict[str, Place] = {}
     try:
         for entry in _entries(first):
-            device = entry.name.decode(errors="replace")
+            device = entry.name.decode(errors="replace").partition(_LABEL)[0]
             devices[device] = _state(entry.flags)
             if packed := _host(entry.address):
                 family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
                 prefix_bits = int.from_bytes(_host(entry.netmask)).bit_count()
-                places[socket.inet_ntop(family, packed)] = Place(device, prefix_bits)
+                host = socket.inet_ntop(family, packed)
+                if devices[device] is LinkState.UP or host not in places:
+                    places[host] = Place(device, prefix_bits)
     finally:
         _libc.freeifaddrs(first)
     return OwnNetwork(devices, places)

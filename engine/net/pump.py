@@ -71,7 +71,6 @@ class Pump:
                 else:
                     self._drain(fileno, now_s)
         self._forwarder.upstreams.flush()
-        self._forwarder.fast_path.tunnels_begin(now_s)
         self._forwarder.outbox.flush()
         return bool(ready)
 

@@ -54,7 +54,7 @@ class FastPath(Protocol):
         ...
 
     def tunnels_begin(self, now_s: float) -> None:
-        """Answers that wait to leave complete tunnels: their ESP may come right after, and has nothing to overtake."""
+        """An answer that is about to leave completes a tunnel: its ESP may come right after, and overtakes nothing."""
         ...
 
     def at_rest(self, now_s: float) -> None:

@@ -6,6 +6,7 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
+from engine.sessions.session import Phase
 from engine.wire.header import Exchange, IkeHeader
 from engine.wire.notifies import announces_fragmentation
 
@@ -181,8 +182,11 @@ def reply_from_elsewhere(session: Session, source: str) -> None:
 
 
 def _strays(session: Session, server: RealServer) -> bool:
-    """Whether a message of a session has no reason to go to a real server: its own one could have it."""
-    return session.server is not server and session.server.keeps_sessions
+    """Whether a message of a session has no reason to go to a real server: its own one could have it.
+
+    Of one that sleeps it is the last word of a client that has another tunnel there.
+    """
+    return session.server is not server and session.server.keeps_sessions and session.phase is not Phase.IDLE
 
 
 def _note_split(known: Session, other_server: str, host: str, port: Port, spi_i: int) -> None:

@@ -20,6 +20,7 @@ class RealServer:
     __slots__ = (
         "address",
         "agent_load",
+        "asleep",
         "bytes_in",
         "bytes_out",
         "config",
@@ -57,6 +58,7 @@ class RealServer:
         self.greetings: deque[tuple[bytes, bytes]] = deque(maxlen=GREETINGS_KEPT)
         """The latest IKE_SA_INIT requests and the answers that accepted them: who both are stands there in clear."""
         self.half_open = 0
+        self.asleep = 0
         self.new_sessions = 0
         self.ended_sessions = 0
         self.handshakes = Handshakes()
@@ -77,6 +79,11 @@ class RealServer:
     def endpoint(self, port: Port) -> SocketAddress:
         """Where flows to one of the service's ports go."""
         return (self.address, self.ports[port])
+
+    @property
+    def sessions(self) -> int:
+        """How many it has in any phase: those that end with it."""
+        return self.established + self.half_open + self.asleep
 
     @property
     def load(self) -> float:

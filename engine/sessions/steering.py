@@ -173,6 +173,13 @@ def where_clients_go(service: Service, server: RealServer, clients: str = "its c
     return f"no other server takes {clients}"
 
 
+def only_keeps(service: Service, server: RealServer) -> bool:
+    """Whether a real server is down and others take new sessions: what it has may stay, and nothing begins there."""
+    return server.health.health == "down" and any(
+        ineligible(service, other) is None for other in service.servers.values()
+    )
+
+
 def candidate(service: Service, server: RealServer, now_s: float) -> Candidate:
     """A real server as schedulers see it."""
     up_since_s = server.health.up_since_s
@@ -222,8 +229,8 @@ def server_of_address(service: Service, host: str, but: Session | None = None) -
     if latest is None:
         return None
     if service.config.persistence is PersistenceKind.IKE_SPI:
-        others = (session for session in service.by_host[host] if session is not but)
-        if any(session.server is not latest.server for session in others):
+        others = (session.server for session in service.by_host[host] if session is not but)
+        if any(server is not latest.server and _stays(service, server) for server in others):
             return None
     return latest.server
 
@@ -238,7 +245,9 @@ def _followed(service: Service, port: Port, client: SocketAddress, begins: bool)
         return server_of_address(service, client[0])
     if port is _IKE and client[1] == CLIENT_IKE_PORT:
         flow = service.flows[_NAT_T].get((client[0], CLIENT_NAT_T_PORT, *client[2:]))
-        if flow is not None and _stays(service, flow.server) and (flow.proven or not flow.sessions[-1].anonymous):
+        if flow is None or only_keeps(service, flow.server):
+            return None
+        if _stays(service, flow.server) and (flow.proven or not flow.sessions[-1].anonymous):
             return flow.server
     return None
 

@@ -52,7 +52,8 @@ class Witness(Protocol):
 class SessionTable:
     """All sessions of the engine: bounded.
 
-    When full, the oldest half-open one gives way, else the one that has slept for longest; an established one never.
+    When full, one that sleeps on a server that is down gives way, else the oldest half-open one, else the one that has
+    slept for longest; an established one never.
     """
 
     def __init__(
@@ -89,8 +90,11 @@ class SessionTable:
         Raises:
             TableFull: every session is established.
         """
-        if len(self.sessions) >= self.max_sessions and not self.half_open and not self.asleep:
+        if len(self.sessions) >= self.max_sessions and not self._has_dispensable(now_s):
             raise TableFull
+        if flow is not None:
+            # A tunnel that the kernel has carried since the last look is up: it keeps the flow.
+            self._fast_path.refresh(flow, now_s)
         session = Session(next(self._numbers), service, server, host, why, now_s)
         self.sessions[session.number] = session
         self.half_open[session.number] = session
@@ -104,8 +108,7 @@ class SessionTable:
             self.attach(session, flow)
         # Last: a flow whose only session gives way to this one lives on with this one.
         if len(self.sessions) > self.max_sessions:
-            others = self.half_open if len(self.half_open) > 1 else self.asleep or self.half_open
-            self._evict(next(iter(others.values())), EVICTED)
+            self._evict(self._dispensable(), EVICTED)
         return session
 
     def add_flow(self, session: Session, port: Port, client: SocketAddress, now_s: float, why: str = "") -> Flow:
@@ -271,6 +274,8 @@ class SessionTable:
         """End a session's flows: it sleeps if it was established, else it ends for the reason."""
         for flow in tuple(session.flows):
             self.drop_flow(flow, reason)
+        if session.phase is _IDLE:
+            self.asleep.move_to_end(session.number, last=False)
 
     def refresh(self, session: Session, now_s: float) -> None:
         """Count what the kernel has forwarded of a session by now."""
@@ -306,6 +311,22 @@ class SessionTable:
             self.mark(session)
         if flow.port is _NAT_T:
             self._fast_path.offer(flow)
+
+    def _has_dispensable(self, now_s: float) -> bool:
+        """Whether any session may give way; none of those of which only the kernel has seen so far that they are up."""
+        while self.half_open:
+            oldest = next(iter(self.half_open.values()))
+            self.refresh(oldest, now_s)
+            if oldest.half_open:
+                return True
+        return bool(self.asleep)
+
+    def _dispensable(self) -> Session:
+        """Which session gives way: before those that reconnect, one that they reconnect for."""
+        sleeper = next(iter(self.asleep.values()), None)
+        if sleeper is not None and (len(self.half_open) == 1 or not sleeper.server.keeps_sessions):
+            return sleeper
+        return next(iter(self.half_open.values()))
 
     def _evict(self, session: Session, reason: str) -> None:
         self.evicted += 1
@@ -386,3 +407,5 @@ class SessionTable:
             session.server.half_open += step
         elif session.phase is _ESTABLISHED or session.phase is _MOVED:
             session.server.established += step
+        elif session.phase is _IDLE:
+            session.server.asleep += step

@@ -76,8 +76,7 @@ def ike_from_server(table: SessionTable, flow: Flow, header: IkeHeader, data: me
             session.auth_response_bytes = max(len(data), others_bytes)
             table.look_again(session, now_s + AUTH_QUIET_S)
             if encrypted and session.half_open:
-                # Whom a real server tells secrets is no flood, however long the rest takes.
-                session.service.newcomers.leave(session.number)
+                _judge_newcomer(session)
     elif exchange == _INIT:
         if demands_cookie and session.phase is Phase.INIT:
             table.set_phase(session, Phase.COOKIE)
@@ -87,6 +86,15 @@ def ike_from_server(table: SessionTable, flow: Flow, header: IkeHeader, data: me
         table.set_phase(session, Phase.ESTABLISHED)
     if news:
         table.prove(session, flow, now_s)
+
+
+def _judge_newcomer(session: Session) -> None:
+    """Whom a real server accepts is no flood, however long the rest takes; to be refused costs nobody anything."""
+    newcomers = session.service.newcomers
+    if session.auth_accepted:
+        newcomers.leave(session.number)
+    else:
+        newcomers.enter(session.number, session.host)
 
 
 def keep_init(session: Session, message: bytes) -> None:

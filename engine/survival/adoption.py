@@ -134,9 +134,11 @@ class Adoption:
             _require_addresses(flow, service)
         session = self._restored(kept, service, server)
         alive = [flow for flow in kept.flows if self._is_alive(flow, service)]
+        # What was saved may be older than its tunnel, of which the kernel has seen ESP.
+        is_up = session.half_open and any(self._has_carried(flow, session) for flow in alive)
         if not session.half_open:
             session.phase = session.phase if alive else Phase.IDLE
-        elif not alive or self.adopted.gap_s > service.config.timeouts.half_open_s:
+        elif not alive or (self.adopted.gap_s > service.config.timeouts.half_open_s and not is_up):
             self.adopted.left_out["never set up"] += 1
             return
         timeouts = service.config.timeouts
@@ -148,8 +150,11 @@ class Adoption:
         except TableFull:
             self.adopted.left_out["no room: engine.max_sessions is lower now"] += 1
             return
+        if is_up:
+            self._table.set_phase(session, Phase.ESTABLISHED)
         self.adopted.sessions += 1
-        server.health.trust()
+        if alive:
+            server.health.trust()
         for flow in alive:
             self._join(session, flow)
 
@@ -169,9 +174,19 @@ class Adoption:
         timeouts = service.config.timeouts
         if kept.port == Port.IKE:
             return self.adopted.gap_s < timeouts.ike_idle_s
-        found = self._forwarded.get((service.name, Port.NAT_T, _address(kept.client, service)))
+        found = self._in_kernel(kept, service)
         silent_s = self.adopted.gap_s if found is None else min(found.client_silent_s, found.server_silent_s)
         return silent_s < timeouts.nat_t_idle_s
+
+    def _in_kernel(self, kept: KeptFlow, service: Service) -> Forwarded | None:
+        return self._forwarded.get((service.name, Port(kept.port), _address(kept.client, service)))
+
+    def _has_carried(self, kept: KeptFlow, session: Session) -> bool:
+        """Whether ESP of a flow has passed in the kernel, to or from the session's real server."""
+        found = self._in_kernel(kept, session.service)
+        if found is None or session.service.server_at(found.server) != (session.server, Port.NAT_T):
+            return False
+        return bool(found.esp_in or found.esp_out)
 
     def _take_unknown(self, key: FlowKey, found: Forwarded) -> None:
         """Make a flow of what only the kernel knows: of a known session that has its SPI, or of one without a name."""
@@ -219,6 +234,8 @@ class Adoption:
         session.answered = kept.answered
         session.place = None if kept.place is None else _address(kept.place, service)
         session.source_address = kept.source_address if _may_be_source(service, kept.source_address) else ""
+        if kept.left_source is not None:
+            session.left_source = _source(kept.left_source, service)
         heard = max((flow.last_in_s for flow in kept.flows), default=kept.last_seen_s)
         session.last_seen_s = max(kept.last_seen_s, heard) + shift_s
         session.init_s = _shifted(kept.init_s, shift_s)
@@ -266,8 +283,7 @@ class Adoption:
         if not service.is_snat:
             flow.source = flow.client
         elif kept.source is not None and kept.source != kept.client:
-            source = _address(kept.source, service)
-            flow.source = source if _may_be_source(service, source[0]) else None
+            flow.source = _source(kept.source, service)
         if (known := self._forwarded.get(key)) and service.server_at(known.server) == (server, Port.NAT_T):
             self._follow_kernel(flow, known)
         self._flows[key] = flow, kept.remembered
@@ -293,6 +309,12 @@ def _require_addresses(kept: KeptFlow, service: Service) -> None:
     _address(kept.client, service)
     if kept.source is not None:
         _address(kept.source, service)
+
+
+def _source(kept: KeptAddress, service: Service) -> SocketAddress | None:
+    """What stood for a client, if it may go on to; raises ValueError."""
+    source = _address(kept, service)
+    return source if _may_be_source(service, source[0]) else None
 
 
 def _may_be_source(service: Service, address: str) -> bool:

@@ -37,7 +37,7 @@ Traffic: TypeAlias = tuple[Count, Count, Count, Count]
 """Packets and bytes in, packets and bytes out."""
 
 
-class Place(msgspec.Struct, frozen=True, array_like=True):
+class Place(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A service or a real server: of the same name but at another place it is another one."""
 
     name: str
@@ -45,7 +45,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     ports: tuple[int, int]
 
 
-class KeptFlow(msgspec.Struct, frozen=True, array_like=True):
+class KeptFlow(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A flow; `remembered`: it keeps its client's persistence record alive."""
 
     port: Port
@@ -62,7 +62,7 @@ class KeptFlow(msgspec.Struct, frozen=True, array_like=True):
     esp_out: tuple[Word, ...]
 
 
-class KeptMessage(msgspec.Struct, frozen=True, array_like=True):
+class KeptMessage(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """The latest IKE message of a session: what is concluded from silence depends on who had the last word."""
 
     at_s: Instant
@@ -92,7 +92,7 @@ class KeptComplaint(msgspec.Struct, frozen=True, array_like=True):
         return Complaint(self.at_s + shift_s, self.inward, self.exchange, Notify(self.type, data=self.data))
 
 
-class KeptSession(msgspec.Struct, frozen=True, array_like=True, tag="s"):
+class KeptSession(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="s"):
     """A session, with all flows that carry it."""
 
     number: Count
@@ -124,6 +124,7 @@ class KeptSession(msgspec.Struct, frozen=True, array_like=True, tag="s"):
     latest: KeptMessage | None
     flows: list[KeptFlow]
     complaint: KeptComplaint | None = None
+    left_source: KeptAddress | None = None
 
 
 class Ended(msgspec.Struct, frozen=True, array_like=True, tag="e"):
@@ -132,7 +133,7 @@ class Ended(msgspec.Struct, frozen=True, array_like=True, tag="e"):
     number: Count
 
 
-class KeptRecord(msgspec.Struct, frozen=True, array_like=True, tag="p"):
+class KeptRecord(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="p"):
     """A persistence record, or a pin."""
 
     service: str
@@ -189,6 +190,7 @@ def kept_session(session: Session) -> KeptSession:
         latest=None if last is None else _kept_message(last),
         flows=[_kept_flow(flow) for flow in session.flows],
         complaint=None if session.complaint is None else _kept_complaint(session.complaint),
+        left_source=session.left_source,
     )
 
 

@@ -14,6 +14,8 @@ from engine.wording import grouped
 WINDOW_S: Final = 10.0
 WORTH_TELLING: Final = 100
 """Packets of clients in one window; fewer may be what one client sends that waits for nothing."""
+STILL_WORTH_TELLING: Final = 25
+"""The same once it was told: who waits for answers sends less and less."""
 ANSWERED_AT_LEAST: Final = 0.02
 """Part of the packets: less is IKE, which is answered all the same."""
 
@@ -64,5 +66,6 @@ class OneWay:
 
 def _unanswered(window: _Window, server: RealServer) -> int:
     came, went = server.packets_in - window.packets_in, server.packets_out - window.packets_out
-    silent = server.established and came >= WORTH_TELLING and went < came * ANSWERED_AT_LEAST
+    enough = STILL_WORTH_TELLING if window.unanswered else WORTH_TELLING
+    silent = server.established and came >= enough and went < came * ANSWERED_AT_LEAST
     return came if silent else 0

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from typing import Final
 
 import trio
@@ -18,6 +19,8 @@ from engine.telemetry.alarms import Finding
 from engine.wording import listed
 
 LOOK_EVERY_S: Final = 0.5
+ASKED_AGAIN: Final = 4
+"""Real servers with every look: the kernel changes to another own address in good time before one expires."""
 
 
 class Hurt(StrEnum):
@@ -61,25 +64,33 @@ class OwnNetworkWatch:
             await trio.sleep(LOOK_EVERY_S)
 
     def questions(self, services: Iterable[Service]) -> list[str]:
-        """The real servers towards which the own address is not known.
+        """The real servers towards which the own address is not known, and a few others in their turn.
 
         Only where a server answered since things changed it is the right one that the kernel tells: while a device is
         down, that may be the address of another one, by which nothing comes back.
         """
-        return list({server.address for server in _servers(services) if self._is_question(server)})
+        well = [server for server in _servers(services) if server.health.health == "up"]
+        answering = [server for server in well if not server.health.contrary_in_row]
+        hosts = {server.address for server in answering}
+        again = islice((host for host in self._sources if host in hosts and host not in self._unsure), ASKED_AGAIN)
+        return list({server.address for server in answering if self._is_question(server)} | set(again))
 
     def ask(self, servers: Iterable[str]) -> tuple[OwnNetwork, dict[str, str]]:
         """How things are now, and the own addresses towards servers; raises OSError."""
-        return self._look(), {host: source for host in servers if (source := source_towards(host))}
+        sources = {host: source for host in servers if (source := source_towards(host))}
+        return self._look(), sources
 
     def take_in(self, now: OwnNetwork, sources: Mapping[str, str], services: Collection[Service], now_s: float) -> None:
         """Know what was asked."""
         hosts = {server.address for server in _servers(services)}
-        known_sources = {**self._sources, **sources}
-        self._sources = {host: source for host, source in known_sources.items() if host in hosts}
-        self._unsure -= sources.keys()
         if now != self._now:
+            # What was known already may have been asked after the change, and is asked again once a server answers.
+            sources = {host: source for host, source in sources.items() if host not in self._sources}
             self._now, self._changed_s, self._unsure = now, now_s, hosts
+        else:
+            self._unsure -= sources.keys()
+        others = {host: source for host, source in self._sources.items() if host not in sources}
+        self._sources = {host: source for host, source in {**others, **sources}.items() if host in hosts}
         self._needs = [need for service in services for need in self._needs_of(service)]
         known = {**self._places, **now.places}
         self._places = {need.address: known[need.address] for need in self._needs if need.address in known}
@@ -113,10 +124,8 @@ class OwnNetworkWatch:
             )
 
     def _is_question(self, server: RealServer) -> bool:
-        health = server.health
-        if health.health != "up" or health.contrary_in_row:
-            return False
-        answered_since = health.last_probe_s is not None and health.last_probe_s > self._changed_s
+        answered_s = server.health.last_probe_s
+        answered_since = answered_s is not None and answered_s > self._changed_s
         return server.address not in self._sources or (server.address in self._unsure and answered_since)
 
     def _needs_of(self, service: Service) -> Iterator[Need]:

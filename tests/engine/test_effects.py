@@ -273,5 +273,4 @@ def fill(deployment: Deployment, forwarder: Forwarder, loads: list[int]) -> None
                 host = f"198.51.100.{client}"
                 session = forwarder.table.open(service, server, host, "test", trio.current_time())
                 keys.remember(service, host, server, trio.current_time())
-                if number % 2:
-                    forwarder.table.set_phase(session, Phase.ESTABLISHED)
+                forwarder.table.set_phase(session, (Phase.INIT, Phase.ESTABLISHED, Phase.IDLE)[number % 3])

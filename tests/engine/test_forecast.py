@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,6 +105,14 @@ def test_disabling_says_that_sessions_end_at_once_and_how_many() -> None:
         "601 sessions end at once; clients reconnect to a.",
         "a would then carry 1 204 sessions.",
     ]
+    assert effect.sessions == 601
+
+
+def test_disabling_ends_what_sleeps_as_well() -> None:
+    """As on a server that is down, whose tunnels wait for it."""
+    servers = [replace(server("b", 1, health="down"), asleep=600), server("a", 603)]
+    effect = forecast("vpn", WLC, servers, "b", state=AdminState.DISABLED, weight=None, leaving=LATELY)
+    assert effect.lines == ["601 sessions end at once; clients reconnect to a.", "a would then carry 604 sessions."]
     assert effect.sessions == 601
 
 

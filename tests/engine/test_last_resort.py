@@ -107,6 +107,22 @@ async def test_a_server_that_is_about_to_go_down_takes_nobody_over_until_it_answ
         assert await world.look() == ["a"]
 
 
+async def test_servers_that_come_back_one_shortly_after_the_other_lose_nobody() -> None:
+    """They are never probed at one instant: whoever has answered once is about to be up."""
+    world = Faulty()
+    async with world.watched():
+        for _ in range(3):
+            world.probe_once("a", ok=False)
+            world.probe_once("b", ok=False)
+        world.probe_once("a", ok=True)
+        world.probe_once("b", ok=True)
+        world.probe_once("b", ok=True)
+        assert await world.look() == []
+        assert world.server("a").keeps_sessions
+        world.probe_once("a", ok=False)
+        assert await world.look() == ["a"]
+
+
 async def test_to_disable_a_server_ends_its_sessions_whoever_else_there_is() -> None:
     world = Faulty()
     async with world.watched():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from fastpath_doubles import KernelDouble
 from hypothesis import settings
@@ -12,24 +14,28 @@ from engine.config.schema import PersistenceKind, Source
 from engine.fastpath.entries import entries
 from engine.fastpath.found import found_flows
 from engine.fastpath.layout import FLOW_V4, PROBES, TICK_S
-from engine.fastpath.reconciler import Reconciler
+from engine.fastpath.reconciler import CHANGED_AT_ONCE, Reconciler
 from engine.fastpath.totals import Totals
 from engine.sessions.flow import Flow, Port
 from engine.sessions.query import path
 from engine.sessions.session import Phase, Session
 from engine.sessions.table import AUTH_QUIET_S
+from engine.wire.header import Exchange
 from tests.engine.sessions.session_world import (
     KEEPALIVE,
     NAT_T,
     REFUSAL_BYTES,
     World,
     at,
+    audit,
     auth,
     auth_answer,
+    encrypted,
     esp,
     informational,
     init,
     init_answer,
+    phase_of,
 )
 
 CLIENT = bytes([198, 51, 100, 7])
@@ -85,28 +91,46 @@ def begin(here: World, *, answer: bytes) -> Session:
     return here.only_session()
 
 
+def read_all(kernel: KernelDouble, here: World) -> None:
+    """Read the counters of every flow."""
+    for _ in kernel.reconciler.credit_all(lambda: here.now_s):
+        pass
+
+
 def test_a_tunnel_s_first_esp_is_the_kernel_s() -> None:
     """In a storm of reconnects it would cost the slow path as much as the handshake does."""
     kernel = KernelDouble()
     here = world(kernel)
     session = begin(here, answer=auth_answer(1))
-    kernel.tunnels_begin(here.now_s)
     assert session.half_open
     assert len(kernel.tuples()) == 2
     kernel.forward(CLIENT + SERVICE + PORT + PORT, 132, spi=7)
-    for _ in kernel.reconciler.credit_all(lambda: here.now_s):
-        pass
+    read_all(kernel, here)
     assert session.phase is Phase.ESTABLISHED
     assert session.esp_in == (7,)
+
+
+def test_a_tunnel_s_answer_is_not_even_queued_before_the_kernel_has_its_flow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers of the other port, or very many, have those that are queued leave at any moment."""
+    kernel = KernelDouble()
+    here = world(kernel)
+    listener, had = here.listeners[NAT_T], list[int]()
+    reply = listener.reply
+
+    def queue(flow: Flow, size: int, now_s: float) -> None:
+        had.append(len(kernel.tuples()))
+        reply(flow, size, now_s)
+
+    monkeypatch.setattr(listener, "reply", queue)
+    begin(here, answer=auth_answer(1))
+    assert had == [2]
 
 
 def test_a_tunnel_without_traffic_is_established_when_nothing_else_comes() -> None:
     kernel = KernelDouble()
     here = world(kernel)
     session = begin(here, answer=auth_answer(1))
-    kernel.tunnels_begin(here.now_s)
-    for _ in kernel.reconciler.credit_all(lambda: here.now_s):
-        pass
+    read_all(kernel, here)
     assert session.half_open
     here.later(AUTH_QUIET_S + 1)
     assert session.phase is Phase.ESTABLISHED
@@ -116,9 +140,134 @@ def test_whom_the_server_refuses_gets_no_place_in_the_kernel() -> None:
     kernel = KernelDouble()
     here = world(kernel)
     begin(here, answer=auth_answer(1, REFUSAL_BYTES))
-    kernel.tunnels_begin(here.now_s)
     kernel.settle(here.now_s)
     assert kernel.tuples() == {}
+
+
+def test_only_what_passes_by_itself_says_that_a_tunnel_is_up() -> None:
+    """EAP waits for a person, whose client keeps its NAT awake: then it goes on with IKE_AUTH."""
+    kernel = KernelDouble()
+    here = world(kernel)
+    session = begin(here, answer=auth_answer(1))
+    kernel.forward(CLIENT + SERVICE + PORT + PORT, 1)
+    read_all(kernel, here)
+    assert phase_of(session) is Phase.ESTABLISHED
+    here.client_sends(at("198.51.100.7", 4500), NAT_T, encrypted(1, Exchange.IKE_AUTH, message_id=2))
+    assert phase_of(session) is Phase.AUTH
+    read_all(kernel, here)
+    assert phase_of(session) is Phase.AUTH
+    assert here.server("a").established == 0
+
+
+def test_whoever_asks_for_a_session_whose_esp_the_kernel_has_finds_it_established() -> None:
+    kernel = KernelDouble()
+    here = world(kernel)
+    session = begin(here, answer=auth_answer(1))
+    here.table.refresh(session, here.now_s)
+    assert phase_of(session) is Phase.AUTH
+    kernel.forward(CLIENT + SERVICE + PORT + PORT, 132, spi=7)
+    here.table.refresh(session, here.now_s)
+    assert phase_of(session) is Phase.ESTABLISHED
+
+
+def test_a_tunnel_of_which_nobody_has_read_yet_that_the_kernel_carries_it_gives_way_to_nobody() -> None:
+    kernel = KernelDouble()
+    here = world(kernel, max_sessions=2)
+    here.connect("198.51.100.8", 2)
+    here.client_sends(at("198.51.100.7", 500), Port.IKE, init(1))
+    session = here.service.by_spi[1]
+    here.server_sends(at("198.51.100.7", 500), Port.IKE, init_answer(1))
+    here.client_sends(at("198.51.100.7", 4500), NAT_T, auth(1))
+    here.server_sends(at("198.51.100.7", 4500), NAT_T, auth_answer(1))
+    kernel.forward(CLIENT + SERVICE + PORT + PORT, 132, spi=7)
+    assert here.client_sends(at("198.51.100.9", 500), Port.IKE, init(3)) is None
+    assert here.service.drops["table-full"] == 1
+    assert phase_of(session) is Phase.ESTABLISHED
+    audit(here)
+
+
+def test_nobody_takes_a_tunnel_off_the_fast_path_before_it_is_known_to_be_up() -> None:
+    """A forged IKE_SA_INIT on its flow, sent within the second in which the kernel's counters were not read."""
+    kernel = KernelDouble()
+    here = world(kernel)
+    session = begin(here, answer=auth_answer(1))
+    kernel.forward(CLIENT + SERVICE + PORT + PORT, 132, spi=7)
+    here.client_sends(at("198.51.100.7", 4500), NAT_T, bytes(4) + init(2))
+    kernel.settle(here.now_s)
+    assert phase_of(session) is Phase.ESTABLISHED
+    assert nat_t_flow(session).owner is session
+    assert len(kernel.tuples()) == 2
+
+
+def test_a_tunnel_whose_server_goes_down_right_after_its_first_esp_sleeps_like_any_other() -> None:
+    kernel = KernelDouble()
+    here = world(kernel)
+    session = begin(here, answer=auth_answer(1))
+    kernel.forward(CLIENT + SERVICE + PORT + PORT, 132, spi=7)
+    assert sum(kernel.reconciler.abandon(session.server, here.now_s)) == 1
+    here.fail(session.server.name)
+    kernel.settle(here.now_s)
+    assert phase_of(session) is Phase.IDLE
+    assert kernel.tuples() == {}
+    assert session.server.fast_flows == 0
+
+
+def test_a_server_that_is_disabled_right_after_its_answer_leaves_nothing_in_the_kernel() -> None:
+    kernel = KernelDouble()
+    here = world(kernel)
+    begin(here, answer=auth_answer(1))
+    assert len(kernel.tuples()) == 2
+    here.disable("a")
+    kernel.settle(here.now_s)
+    assert kernel.tuples() == {}
+
+
+def test_a_session_that_ends_before_its_answer_leaves_keeps_no_place_in_the_kernel() -> None:
+    kernel = KernelDouble()
+    here = world(kernel)
+    session = begin(here, answer=auth_answer(1))
+    here.table.close(session)
+    kernel.settle(here.now_s)
+    assert kernel.tuples() == {}
+    assert kernel.reconciler.complete
+
+
+def test_of_very_many_handshakes_when_the_fast_path_is_switched_on_none_is_left_out() -> None:
+    kernel = KernelDouble(slots=1024)
+    here = world(kernel)
+    many = 2 * CHANGED_AT_ONCE
+    for number in range(1, many + 1):
+        first, then = at(f"198.51.100.{number}", 500), at(f"198.51.100.{number}", 4500)
+        here.client_sends(first, Port.IKE, init(number))
+        here.server_sends(first, Port.IKE, init_answer(number))
+        here.client_sends(then, NAT_T, auth(number))
+        here.server_sends(then, NAT_T, auth_answer(number))
+    assert sum(kernel.reconciler.give_back(here.now_s)) == many
+    kernel.now_s += 1
+    for session in here.sessions():
+        kernel.offer(nat_t_flow(session))
+    kernel.tunnels_begin(here.now_s)
+    assert len(kernel.reconciler) == CHANGED_AT_ONCE
+    kernel.settle(here.now_s)
+    assert len(kernel.reconciler) == many
+
+
+def test_what_the_kernel_cannot_take_is_counted_once_however_often_it_was_offered() -> None:
+    kernel = KernelDouble()
+    here = world(kernel)
+    first, then = at("fe80::7", 500), at("fe80::7", 4500)
+    here.client_sends(first, Port.IKE, init(1))
+    here.server_sends(first, Port.IKE, init_answer(1))
+    here.client_sends(then, NAT_T, auth(1))
+    here.server_sends(then, NAT_T, auth_answer(1))
+    flow = nat_t_flow(here.only_session())
+    kernel.settle(here.now_s)
+    kernel.reconciler.look_at_waiting()
+    kernel.reconciler.beginning += [flow, flow]
+    kernel.tunnels_begin(here.now_s)
+    assert kernel.reconciler.refused == {"addresses": 1}
+    kernel.settle(here.now_s)
+    assert kernel.reconciler.refused == {"addresses": 1}
 
 
 def test_half_open_sessions_and_flows_of_one_direction_stay_on_the_slow_path() -> None:
@@ -367,6 +516,17 @@ class Churn(RuleBasedStateMachine):
             self.world.server_sends(then, NAT_T, auth_answer(self.spi))
             self.world.client_sends(then, NAT_T, KEEPALIVE)
 
+    @rule(host=st.integers(1, 9))
+    def set_up(self, host: int) -> None:
+        """As far as the answer, whose ESP the kernel has."""
+        self.spi += 1
+        then = at(f"198.51.100.{host}", 4500)
+        if self.world.client_sends(then, NAT_T, bytes(4) + init(self.spi)) is None:
+            return
+        self.world.server_sends(then, NAT_T, bytes(4) + init_answer(self.spi))
+        if self.world.client_sends(then, NAT_T, auth(self.spi)) is not None:
+            self.world.server_sends(then, NAT_T, auth_answer(self.spi))
+
     @rule(which=st.integers(0, 100))
     def end(self, which: int) -> None:
         if sessions := self.world.sessions():
@@ -401,6 +561,11 @@ class Churn(RuleBasedStateMachine):
         for server in self.world.service.servers.values():
             flows = self.world.service.flows[NAT_T].values()
             assert server.fast_flows == sum(flow.fast for flow in flows if flow.server is server)
+
+    @invariant()
+    def what_is_refused_waits(self) -> None:
+        waiting = Counter(reason for reason in self.kernel.reconciler._waiting.values() if reason)
+        assert +self.kernel.reconciler.refused == waiting
 
     @invariant()
     def once_settled_it_is_what_the_session_table_wants(self) -> None:

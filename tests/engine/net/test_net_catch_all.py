@@ -7,8 +7,9 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 
-from engine.config.schema import Source
+from engine.config.schema import PersistenceKind, Source
 from engine.net.catch_all import CatchAll
 from engine.sessions.flow import SocketAddress
 from engine.sessions.session import Phase
@@ -84,6 +85,34 @@ def test_server_that_was_hung_and_speaks_first_has_its_client_back(diverted: Div
     assert world.sessions() == [session]
     assert session.phase is Phase.ESTABLISHED
     assert world.client_sends(ALICE, NAT_T, esp(1)) == "a"
+
+
+@pytest.mark.parametrize("kind", list(PersistenceKind))
+@pytest.mark.parametrize("word", [esp(2), informational(1, from_server=True)], ids=["esp", "ike"])
+def test_server_that_was_hung_does_not_take_a_client_from_its_new_server(
+    diverted: Diverted, word: bytes, kind: PersistenceKind
+) -> None:
+    """However quiet the new tunnel is: its client is there now, and has forgotten the old one."""
+    world = diverted.world
+    world.service.config = replace(world.service.config, persistence=kind)
+    world.connect(ALICE[0], 1)
+    assert world.client_sends(ALICE, NAT_T, esp(1)) == "a"
+    assert diverted.arrives(SERVER_A, ALICE, esp(2))
+    world.fail("a")
+    world.later(20)
+    new = world.connect(ALICE[0], 2)
+    world.probe("a", ok=True)
+    assert world.client_sends(ALICE, NAT_T, esp(3)) == "b" == new.server.name
+    assert world.server_sends(ALICE, NAT_T, esp(4))
+    assert world.client_sends(ALICE, NAT_T, esp(3)) == "b"
+    for quiet_s in (100, 600):
+        world.later(quiet_s)
+        world.service.drops.clear()
+        assert not diverted.arrives(SERVER_A, ALICE, word)
+        assert world.service.drops == {"from-server-left-behind": 1}
+    assert new.phase is Phase.IDLE
+    assert world.client_sends(ALICE, NAT_T, esp(3)) == "b"
+    assert world.service.by_spi[2] is new
 
 
 def test_keepalive_of_a_server_begins_nothing(diverted: Diverted) -> None:

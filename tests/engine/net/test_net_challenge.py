@@ -15,18 +15,21 @@ from engine.policy.admission import QUIET_S
 from engine.sessions.flow import Port, SocketAddress
 from engine.wire.build import build_message, nonce_payload, notify_payload
 from engine.wire.encapsulation import NON_ESP_MARKER
-from engine.wire.header import RESPONSE_FLAG
+from engine.wire.header import RESPONSE_FLAG, Exchange
 from engine.wire.notifies import NotifyType
 from engine.wire.payloads import parse_message
 from tests.engine.sessions.session_world import (
     IKE,
     NAT_T,
+    REFUSAL_BYTES,
+    SUCCESS_BYTES,
     World,
     at,
     audit,
     auth,
     auth_answer,
     cookie_demand,
+    encrypted,
     esp,
     init,
     init_answer,
@@ -254,6 +257,29 @@ def test_whom_a_server_tells_secrets_is_no_newcomer_any_more() -> None:
     assert all(session.half_open for session in world.sessions())
     assert world.service.newcomers.half_open == 0
     assert world.service.newcomers.flood is None
+
+
+@pytest.mark.parametrize("answers", [[REFUSAL_BYTES], [SUCCESS_BYTES, REFUSAL_BYTES]])
+def test_whom_a_server_refuses_stays_a_newcomer(answers: list[int]) -> None:
+    """Anybody with an address of his own can have it refuse him, and encrypted, also after the first round of EAP."""
+    world = Challenged(mode=CookieChallenge.OFF, half_open_per_source=2)
+    for spi in (1, 2):
+        first, then = at("198.51.100.7", 500 + spi), at("198.51.100.7", 4500 + spi)
+        assert world.client_sends(first, IKE, init(spi)) is not None
+        world.server_sends(first, IKE, init_answer(spi))
+        for number, size_bytes in enumerate(answers, start=1):
+            asked = encrypted(spi, Exchange.IKE_AUTH, size_bytes=300, message_id=number)
+            world.client_sends(then, NAT_T, asked)
+            answer = encrypted(
+                spi, Exchange.IKE_AUTH, from_server=True, response=True, size_bytes=size_bytes, message_id=number
+            )
+            world.server_sends(then, NAT_T, answer)
+    assert world.service.newcomers.of_source("198.51.100.7") == 2
+    assert world.client_sends(at("198.51.100.7", 503), IKE, init(3)) is None
+    audit(world)
+    world.later(31)
+    assert world.service.newcomers.half_open == 0
+    assert world.client_sends(at("198.51.100.7", 503), IKE, init(3)) is not None
 
 
 def test_keys_rotate_while_anybody_is_asked_and_cookies_outlive_one_rotation() -> None:

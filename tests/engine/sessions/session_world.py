@@ -392,6 +392,8 @@ def audit(world: World) -> None:
         assert server.new_sessions - server.ended_sessions == len(own) - world.adopted[server.name]
         assert server.half_open == sum(session.half_open for session in own)
         assert server.established == sum(session.phase in (Phase.ESTABLISHED, Phase.MOVED) for session in own)
+        assert server.asleep == sum(session.phase is Phase.IDLE for session in own)
+        assert server.sessions == len(own)
         assert server.source_use == Counter(session.source_address for session in own if session.source_address)
     records = service.persistence
     assert len(records) - len(records.pins) <= records.max_records

@@ -134,6 +134,43 @@ class Roaming(RuleBasedStateMachine):
         self.peers.server_dies(name)
         self.world.probe(name, ok=True)
 
+    @precondition(lambda self: self.peers.tunnels)
+    @rule(
+        name=st.sampled_from("abc"),
+        done=st.lists(st.tuples(which, st.sampled_from(["data", "ask", "reconnect"])), max_size=4),
+        for_s=st.sampled_from([1.0, 40.0, 320.0]),
+        still_sends=st.booleans(),
+    )
+    def server_hangs(self, name: str, done: list[tuple[int, str]], for_s: float, still_sends: bool) -> None:
+        """It is back with its tunnels; `still_sends`: only its IKE daemon hung. Who connects anew does so elsewhere."""
+        world = self.world
+        for other in "abc":
+            world.probe(other, ok=True)
+        if still_sends:
+            world.probe(name, ok=False)
+            world.server(name).last_resort = True
+        else:
+            world.fail(name)
+        for number, what in done:
+            hanging = [tunnel for tunnel in self.peers.tunnels if tunnel.server == name]
+            if not hanging:
+                break
+            tunnel = hanging[number % len(hanging)]
+            if what == "reconnect":
+                self.peers.tunnels.remove(tunnel)
+                if all(other.place != tunnel.place for other in self.peers.tunnels):
+                    again = self.peers.connect((tunnel.place[0], tunnel.place[1] + 10_000), tunnel.place)
+                    assert again is not None
+                    assert again.server != name
+            elif not still_sends:
+                reached = self.peers.send_data(tunnel) if what == "data" else self.peers.ask(tunnel)
+                assert reached != name
+            audit(world)
+        world.later(for_s)
+        world.probe(name, ok=True)
+        world.server(name).last_resort = False
+        self.peers.give_up()
+
     @rule(by_s=st.sampled_from([0.5, 0.5, 0.5, 5.0, 5.0, 20.0, 32.0, 200.0, 310.0, 2_000.0]))
     def time_passes(self, by_s: float) -> None:
         self.world.later(by_s)

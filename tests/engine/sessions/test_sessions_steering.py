@@ -284,8 +284,65 @@ def test_a_client_that_reconnected_stays_where_it_is_when_its_old_server_is_back
     world.probe("a", ok=True)
     assert world.client_sends((ALICE, 4500), NAT_T, esp(3)) == "b"
     assert world.connect(ALICE, 3).server.name == "b"
+    assert world.client_sends((ALICE, 4500), NAT_T, informational(1)) == "b", "to take leave of the old tunnel"
     assert old.phase is Phase.IDLE
+    assert not world.service.violations.counts
     audit(world)
+
+
+@pytest.mark.parametrize(("ike_port", "nat_t_port"), [(500, 4500), (1500, 14_500)], ids=["no-nat", "nat"])
+def test_a_client_that_reconnects_leaves_a_server_that_is_down_and_still_sends_data(
+    ike_port: int, nat_t_port: int
+) -> None:
+    """Its IKE daemon is dead, its kernel is not: tunnels stay for as long as their clients want them, and no longer."""
+    world, client = World(), (ALICE, nat_t_port)
+    world.connect(ALICE, 1, ike_port=ike_port, nat_t_port=nat_t_port)
+    world.probe("b", ok=True)
+    world.probe("a", ok=False)
+    world.server("a").last_resort = True
+    assert world.client_sends(client, NAT_T, esp(1)) == "a"
+    assert world.server_sends(client, NAT_T, esp(2))
+    assert world.connect(ALICE, 2, ike_port=ike_port, nat_t_port=nat_t_port).server.name == "b"
+    assert world.client_sends(client, NAT_T, esp(3)) == "b"
+    audit(world)
+
+
+def test_a_client_stays_on_a_server_that_is_down_while_no_other_takes_it() -> None:
+    """Its tunnel is not given up for a message that goes nowhere."""
+    world, client = World(), (ALICE, 4500)
+    session = world.connect(ALICE, 1)
+    for name in "ab":
+        world.probe(name, ok=False)
+        world.server(name).last_resort = True
+    assert world.client_sends(client, NAT_T, bytes(4) + init(2)) == "a"
+    assert world.client_sends(client, NAT_T, esp(1)) == "a"
+    assert session.flows
+    audit(world)
+
+
+def test_sleepers_of_a_server_that_is_down_make_room_for_those_who_reconnect() -> None:
+    """Else clients would push one another out of a full table while they connect anew."""
+    world = World(max_sessions=6)
+    for number in range(1, 5):
+        world.connect(f"198.51.100.{number}", number)
+    world.later(400)
+    assert len(world.table.asleep) == 4
+    world.fail("a")
+    for number in (11, 12, 13, 14):
+        assert world.client_sends((f"198.51.100.{number}", 500), IKE, init(number)) == "b"
+    assert sorted(spi for session in world.sessions() for spi, _ in session.spis) == [2, 4, 11, 12, 13, 14]
+    world.client_sends(("198.51.100.15", 500), IKE, init(15))
+    assert sorted(spi for session in world.sessions() for spi, _ in session.spis) == [2, 4, 12, 13, 14, 15]
+    audit(world)
+
+
+def test_who_sleeps_on_a_server_that_is_down_says_nothing_of_its_address() -> None:
+    """With persistence by IKE SA what is unknown of an address follows its sessions where all agree."""
+    world = World(servers="abc", persistence=PersistenceKind.IKE_SPI)
+    world.connect(ALICE, 1)
+    world.fail("a")
+    assert world.connect(ALICE, 2).server.name == "b"
+    assert world.client_sends((ALICE, 7777), NAT_T, esp(9)) == "b"
 
 
 def test_half_open_sessions_of_a_server_that_goes_down_end() -> None:

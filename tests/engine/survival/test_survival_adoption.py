@@ -25,6 +25,7 @@ from engine.wire.notifies import NotifyType
 from tests.engine.sessions.session_world import (
     IKE,
     NAT_T,
+    answer_spi,
     audit,
     auth,
     auth_answer,
@@ -228,6 +229,37 @@ async def test_a_server_with_tunnels_is_not_down_for_one_lost_probe(tmp_path: Pa
     assert transition.new == "down"
 
 
+async def test_a_server_whose_tunnels_all_sleep_is_not_believed_to_be_alive(tmp_path: Path) -> None:
+    """It was down when the engine before ended: its first lost probe tells that it still is."""
+    from engine.health.result import ProbeResult
+
+    world = await saved_world(tmp_path)
+    world.fail("a")
+    await world.saving.save()
+    again = await world.after_restart()
+    assert again.server("a").asleep
+    transition = again.server("a").health.observe(ProbeResult(ok=False, reason="timeout", rtt_s=None), again.now_s)
+    assert transition is not None
+    assert transition.new == "down"
+
+
+async def test_a_tunnel_that_sleeps_wakes_with_the_port_that_its_server_knows(tmp_path: Path) -> None:
+    world = await saved_world(tmp_path, source=Source.SNAT)
+    session, client = world.service.by_spi[1], (HOST, 4500)
+    before = session.flows[-1].source
+    assert before is not None
+    world.fail("a")
+    await world.saving.save()
+    again = await world.after_restart(source=Source.SNAT)
+    assert again.client_sends(client, NAT_T, esp(0x1001)) == "a"
+    assert again.service.by_spi[1].flows[-1].source == before
+    audit(again)
+    elsewhere = await world.after_restart(source=Source.SNAT, snat_addresses=["192.0.2.77"])
+    assert elsewhere.client_sends(client, NAT_T, esp(0x1001)) == "a"
+    assert elsewhere.service.by_spi[1].source_address == "192.0.2.77"
+    audit(elsewhere)
+
+
 def forwarded(flow: Flow, **changes: object) -> Forwarded:
     """A flow as the kernel has it."""
     config = flow.service.config
@@ -261,6 +293,43 @@ async def test_flows_in_the_kernel_are_joined_with_the_sessions_that_were_saved(
     assert adopted.last_in_s == pytest.approx(trio.current_time() - 1.0)
     assert again.service.by_spi[1].phase is Phase.ESTABLISHED
     assert again.service.by_spi[2].phase is Phase.IDLE
+
+
+@pytest.mark.parametrize("gap_s", [1, 100])
+async def test_a_tunnel_that_the_kernel_carries_is_up_though_it_was_saved_while_it_was_set_up(
+    tmp_path: Path, autojump_clock: MockClock, gap_s: float
+) -> None:
+    """EAP takes its time: its last answer, and ESP, may come between the latest saving and the engine's end."""
+    world = await handshake_in_kernel(tmp_path)
+    flow = world.flow((OTHER, 4500), NAT_T)
+    assert flow is not None
+    await trio.sleep(gap_s)
+    again = await world.after_restart(forwarded(flow, esp_in=0x1234_5678))
+    session = again.only_session()
+    assert (session.phase, session.spis) == (Phase.ESTABLISHED, [(1, answer_spi(1))])
+    assert [one.client for one, _ in again.leftovers.adopted] == [(OTHER, 4500)]
+    assert again.leftovers.adopted[0][0].settled
+    audit(again)
+
+
+async def test_a_handshake_whose_flow_the_kernel_has_without_any_esp_goes_on(tmp_path: Path) -> None:
+    """The first answer of EAP has the kernel get the flow; nothing has come of it yet."""
+    world = await handshake_in_kernel(tmp_path)
+    flow = world.flow((OTHER, 4500), NAT_T)
+    assert flow is not None
+    again = await world.after_restart(forwarded(flow))
+    assert again.only_session().phase is Phase.AUTH
+    audit(again)
+
+
+async def handshake_in_kernel(tmp_path: Path) -> SavedWorld:
+    """A session that was saved when its client had sent IKE_AUTH, and no later."""
+    world = SavedWorld(tmp_path)
+    assert world.client_sends((OTHER, 500), IKE, init(1))
+    assert world.server_sends((OTHER, 500), IKE, init_answer(1))
+    assert world.client_sends((OTHER, 4500), NAT_T, auth(1))
+    await world.saving.save()
+    return world
 
 
 async def test_flows_that_only_the_kernel_knows_become_sessions_again(tmp_path: Path) -> None:

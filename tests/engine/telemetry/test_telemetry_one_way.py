@@ -56,6 +56,18 @@ def test_it_is_over_a_window_after_data_comes_back() -> None:
     assert found == [False, True, True, False]
 
 
+def test_it_stands_while_those_who_wait_send_less_and_less() -> None:
+    server = real_server("a")
+    vpn, watch = service(server), OneWay()
+    server.established = 1
+    found = []
+    for number, packets in enumerate((90, 120, 90, 120, 40, 10, 0)):
+        watch.look([vpn], number * WINDOW_S)
+        found.append(bool(list(watch.findings([vpn]))))
+        server.packets_in += packets
+    assert found == [False, False, True, True, True, True, False]
+
+
 def test_answers_without_a_route_are_an_alarm_until_they_leave_again() -> None:
     vpn, watch = service(), NoRoute()
     watch.look([vpn], 0.0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -98,6 +101,34 @@ def test_the_address_towards_servers_is_the_one_that_was_used_while_they_answere
     assert machine.found(without("10.0.0.1")) == {}
 
 
+def test_a_source_address_that_was_replaced_in_good_time_is_not_missed(machine: Machine) -> None:
+    """IPv6 privacy addresses: the kernel uses a new one for days before the old one goes."""
+    both = replace(WELL, places={**WELL.places, "10.0.0.2": Place("lan0", 16)})
+    assert machine.found(both) == {}
+    for server in machine.servers:
+        probed(server, ok=True, now_s=machine.now_s + 1)
+    assert machine.found(both) == {}
+    machine.source = "10.0.0.2"
+    for _ in machine.servers:
+        assert machine.found(both) == {}
+    assert machine.found(replace(both, places={k: v for k, v in both.places.items() if k != "10.0.0.1"})) == {}
+
+
+def test_few_servers_are_asked_about_again_and_each_in_its_turn() -> None:
+    servers = [real_server(f"s{number}") for number in range(10)]
+    vpn = service(*servers)
+    for number, server in enumerate(servers):
+        server.address = f"10.0.1.{number}"
+        probed(server, ok=True, now_s=1.0)
+    watch = OwnNetworkWatch(lambda: WELL)
+    asked: list[list[str]] = []
+    for turn in range(5):
+        asked.append(watch.questions([vpn]))
+        watch.take_in(WELL, dict.fromkeys(asked[-1], "10.0.0.1"), [vpn], float(turn))
+    assert [len(some) for some in asked] == [10, 10, 4, 4, 4]
+    assert len({host for some in asked[2:] for host in some}) == 10
+
+
 def test_addresses_of_a_source_pool_are_missed_too(machine: Machine) -> None:
     machine.service.snat_pool = ("10.0.0.2",)
     with_pool = replace(WELL, places={**WELL.places, "10.0.0.2": Place("lan0", 16)})
@@ -118,3 +149,18 @@ def test_the_kernel_tells_of_this_machine() -> None:
     assert found.places["127.0.0.1"] == Place("lo", 8)
     assert found.state_of("nowhere0") is LinkState.GONE
     assert own_network.source_towards("127.0.0.1") == "127.0.0.1"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+@pytest.mark.parametrize(
+    "addresses",
+    [("192.0.2.7/32 dev lo", "192.0.2.7/32 dev d0"), ("192.0.2.7/32 dev lo label lo:vip",)],
+    ids=["on-two-devices", "with-a-label"],
+)
+def test_an_address_is_on_a_device_by_which_packets_can_pass(addresses: tuple[str, ...]) -> None:
+    """As one that moved away from a device whose cable was pulled; a label (`eth0:1`) is no device."""
+    steps = ["link set lo up", "link add d0 type veth peer name d1", *(f"address add {each}" for each in addresses)]
+    told = "from engine.net.own_network import look; print(look().places['192.0.2.7'].device)"
+    script = " && ".join([*(f"ip {step}" for step in steps), f'{sys.executable} -c "{told}"'])
+    run = ["unshare", "--net", "sh", "-c", script]
+    assert subprocess.run(run, check=True, capture_output=True, text=True, timeout=30).stdout == "lo\n"
