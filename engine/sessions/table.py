@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import count, islice
 from typing import Protocol
 
-from engine.sessions import invariants, keys
+from engine.sessions import eviction, invariants, keys
 from engine.sessions.endings import CROWDED, EVICTED, how_it_ended
 from engine.sessions.expiry import ExpiryQueue
 from engine.sessions.fast_path import FastPath, NoFastPath
@@ -50,11 +50,7 @@ class Witness(Protocol):
 
 
 class SessionTable:
-    """All sessions of the engine: bounded.
-
-    When full, one that sleeps on a server that is down gives way, else the oldest half-open one, else the one that has
-    slept for longest; an established one never.
-    """
+    """All sessions of the engine: bounded. When it is full, `eviction` says which one gives way."""
 
     def __init__(
         self, max_sessions: int, release: Callable[[Flow], None], witness: Witness, fast_path: FastPath | None = None
@@ -90,7 +86,7 @@ class SessionTable:
         Raises:
             TableFull: every session is established.
         """
-        if len(self.sessions) >= self.max_sessions and not self._has_dispensable(now_s):
+        if len(self.sessions) >= self.max_sessions and not eviction.has_dispensable(self, now_s):
             raise TableFull
         if flow is not None:
             # A tunnel that the kernel has carried since the last look is up: it keeps the flow.
@@ -108,7 +104,7 @@ class SessionTable:
             self.attach(session, flow)
         # Last: a flow whose only session gives way to this one lives on with this one.
         if len(self.sessions) > self.max_sessions:
-            self._evict(self._dispensable(), EVICTED)
+            self._evict(eviction.dispensable(self), EVICTED)
         return session
 
     def add_flow(self, session: Session, port: Port, client: SocketAddress, now_s: float, why: str = "") -> Flow:
@@ -311,22 +307,6 @@ class SessionTable:
             self.mark(session)
         if flow.port is _NAT_T:
             self._fast_path.offer(flow)
-
-    def _has_dispensable(self, now_s: float) -> bool:
-        """Whether any session may give way; none of those of which only the kernel has seen so far that they are up."""
-        while self.half_open:
-            oldest = next(iter(self.half_open.values()))
-            self.refresh(oldest, now_s)
-            if oldest.half_open:
-                return True
-        return bool(self.asleep)
-
-    def _dispensable(self) -> Session:
-        """Which session gives way: before those that reconnect, one that they reconnect for."""
-        sleeper = next(iter(self.asleep.values()), None)
-        if sleeper is not None and (len(self.half_open) == 1 or not sleeper.server.keeps_sessions):
-            return sleeper
-        return next(iter(self.half_open.values()))
 
     def _evict(self, session: Session, reason: str) -> None:
         self.evicted += 1
