@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import signal
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -18,7 +19,7 @@ from ikeconsole.process.departure import Departure
 from ikeconsole.process.hosting import Hosted
 from ikeconsole.process.keeping import Keeper
 from ikeconsole.process.launch import Parent
-from ikeconsole.process.notices import Notice, Notices
+from ikeconsole.process.notices import OBEYED, Notice, Notices
 from ikeconsole.process.terminal import Terminal
 
 
@@ -62,7 +63,8 @@ def _wait_until_ready(hosted: Hosted, notices: Notices) -> None:
     hosted.stop()
     match hosted.failure:
         case None:
-            sys.exit(128 + (notice or 0))
+            # The terminal, or whoever keeps it for us, may be gone before the signal for that is here.
+            sys.exit(128 + (notice if notice in OBEYED else signal.SIGHUP))
         case StartError() as error:
             raise Failure(Exit.NO_RIGHT, str(error))
         case error:
