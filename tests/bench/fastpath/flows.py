@@ -11,8 +11,10 @@ from struct import Struct
 from ..testbed import FIRST_CLIENT
 
 NAT_T_PORT = 4500
-TUPLE = Struct("=4s4s2s2s4x")
-"""source, destination, source port, destination port; in network byte order"""
+TUPLE = Struct("=4s4s2s2s4s")
+"""source, destination, source port, destination port, SPI of its ESP; in network byte order"""
+FIRST_SPI = 0xC000_0000
+"""The first client's, whose tunnel it is since it was set up: `generator.c` has the same."""
 
 
 class Direction(Enum):
@@ -36,5 +38,8 @@ def client_flows(count: int, *destinations: str) -> Flows:
     numbers = list(range(count))
     Random(count).shuffle(numbers)
     to, port = [IPv4Address(address).packed for address in destinations], NAT_T_PORT.to_bytes(2, "big")
-    packed = b"".join(TUPLE.pack((first + n).to_bytes(4, "big"), to[n % len(to)], port, port) for n in numbers)
+    packed = b"".join(
+        TUPLE.pack((first + n).to_bytes(4, "big"), to[n % len(to)], port, port, (FIRST_SPI + n).to_bytes(4, "big"))
+        for n in numbers
+    )
     return Flows(count, packed)

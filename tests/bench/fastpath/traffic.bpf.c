@@ -22,12 +22,15 @@ char LICENSE[] SEC("license") = "GPL";
 struct tuple {
     __be32 source, destination;
     __be16 source_port, destination_port;
-    __u32 reserved;
+    __be32 spi;
 };
+
+/* What `arrive` knows the packets by; below it is which flow it is. */
+#define MARK 0xd0d00000u
 
 struct esp {
     __be32 spi;
-    __u32 number;            /* in place of a sequence number: which flow it is */
+    __u32 number;            /* in place of a sequence number */
 };
 
 struct order {
@@ -36,7 +39,6 @@ struct order {
     __u32 flows;
     __u32 next;
     __u32 device;
-    __be32 spi;              /* what `arrive` knows the packets by */
     __u32 learns;            /* whether `arrive` notes the tuples of what it counts */
     __u64 made;
 };
@@ -120,7 +122,8 @@ int generate(struct xdp_md *ctx)
     ip->daddr = tuple->destination;
     udp->source = tuple->source_port;
     udp->dest = tuple->destination_port;
-    esp->number = number;
+    esp->spi = tuple->spi;
+    esp->number = MARK | number;
     return bpf_redirect(order->device, 0);
 }
 
@@ -135,9 +138,9 @@ int arrive(struct xdp_md *ctx)
     struct esp *esp = (void *)(udp + 1);
     struct order *order = the_order();
     if (!order || (void *)(esp + 1) > end || ethernet->h_proto != bpf_htons(ETH_P_IP) ||
-        ip->protocol != IPPROTO_UDP || !esp->spi || esp->spi != order->spi)
+        ip->protocol != IPPROTO_UDP || (esp->number & ~(MAX_FLOWS - 1u)) != MARK)
         return XDP_PASS;
-    __u32 key = 0, number = esp->number;
+    __u32 key = 0, number = esp->number & (MAX_FLOWS - 1u);
     struct count *count = bpf_map_lookup_elem(&arrived, &key);
     if (!count)
         return XDP_ABORTED;
@@ -146,7 +149,7 @@ int arrive(struct xdp_md *ctx)
     if (order->learns) {
         struct tuple *answer = bpf_map_lookup_elem(&answers, &number);
         if (answer)
-            *answer = (struct tuple){ip->daddr, ip->saddr, udp->dest, udp->source, 0};
+            *answer = (struct tuple){ip->daddr, ip->saddr, udp->dest, udp->source, esp->spi};
     }
     return XDP_DROP;
 }

@@ -21,13 +21,12 @@ from .network import Device, Network
 
 SOURCE = Path(__file__).with_name("traffic.bpf.c")
 INCLUDE = "/usr/include/x86_64-linux-gnu"
-SPI = (0xD0D0D0D0).to_bytes(4, "big")
 BATCH = 32
 """Packets that are made before anyone else has a turn: so many fit into a socket's buffer as it comes."""
 LEARNED_WITHIN_S = 60
 
 _HEADERS_BYTES = 56
-_ORDER = Struct("=56sIIII4sIQ")
+_ORDER = Struct("=56sIIIIIxxxxQ")
 _MADE = Struct("=80xQ")
 _COUNT = Struct("=QQ")
 _FIRST = bytes(4)
@@ -122,7 +121,7 @@ class Traffic:
         with inside(network.bed.balancer):
             self.ways.update(_FIRST, exit_.index.to_bytes(4, "little"))
         frame, checksum_part = _frame(own, entry, size_bytes)
-        order = _ORDER.pack(frame[:_HEADERS_BYTES], checksum_part, flows.count, 0, own.index, SPI, learns, 0)
+        order = _ORDER.pack(frame[:_HEADERS_BYTES], checksum_part, flows.count, 0, own.index, learns, 0)
         with self.orders.mmap() as orders, self.tuples.mmap() as tuples:
             tuples[: len(flows.packed)] = flows.packed
             orders[: len(order)] = order
@@ -166,7 +165,7 @@ def _frame(own: Device, entry: Device, size_bytes: int) -> tuple[bytes, int]:
     link = bytes.fromhex((entry.mac + own.mac).replace(":", "")) + b"\x08\x00"
     ip = Struct(">BBHHHBBHII").pack(0x45, 0, 28 + size_bytes, 0, 0x4000, 64, socket.IPPROTO_UDP, 0, 0, 0)
     udp = Struct(">HHHH").pack(0, 0, 8 + size_bytes, 0)
-    frame = link + ip + udp + SPI + bytes(size_bytes - len(SPI))
+    frame = link + ip + udp + bytes(size_bytes)
     return frame, sum(Struct("=10H").unpack(ip))
 
 
