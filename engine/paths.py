@@ -31,6 +31,11 @@ def default_state_dir() -> Path:
     return Path(state) / "ikeconsole"
 
 
+def state_dir_of(configured: str) -> Path:
+    """The state directory of an engine by its configuration, which may leave it empty."""
+    return Path(configured) if configured else default_state_dir()
+
+
 def find_config() -> Path:
     """The configuration file used without -c: $IKECONSOLE_CONFIG, the system's, or ./config.toml if it is one's own."""
     if named := os.environ.get("IKECONSOLE_CONFIG"):

@@ -31,7 +31,7 @@ from engine.net.sockets import BindError
 from engine.net.starvation import Starvation
 from engine.net.transparent import PlumbingError
 from engine.operations import Operations
-from engine.paths import default_control_socket, default_state_dir
+from engine.paths import default_control_socket, state_dir_of
 from engine.secret import install_secret
 from engine.session_events import SessionEvents
 from engine.survival.lock import StateInUse, locked
@@ -83,7 +83,7 @@ async def _serve(
     loaded: Loaded, received: AsyncIterator[int] | None, stack: ExitStack, task_status: trio.TaskStatus[Operations]
 ) -> None:
     settings = loaded.config.engine
-    state_dir = Path(settings.state_dir) if settings.state_dir else default_state_dir()
+    state_dir = state_dir_of(settings.state_dir)
     events = EventLog()
     max_open_sockets = _socket_limit(settings.max_open_sockets)
     acceleration = Acceleration(events, state_dir)

@@ -10,7 +10,7 @@ from typing import Final
 from engine.config.schema import EngineSection
 from engine.control.status import EngineStatus
 from engine.doctor.diagnosis import Diagnosis, Topic
-from engine.paths import default_state_dir
+from engine.paths import state_dir_of
 from engine.prospects import Prospect, Prospects
 from engine.survival.orphans import orphans
 from engine.wording import listed
@@ -33,7 +33,7 @@ class Left:
 
 def look_for_left(settings: EngineSection) -> Left:
     """The fast path of an engine with this state directory that runs no more."""
-    state_dir = Path(settings.state_dir) if settings.state_dir else default_state_dir()
+    state_dir = state_dir_of(settings.state_dir)
     try:
         found = orphans(state_dir)
     except OSError:

@@ -11,7 +11,7 @@ from typing import Final
 
 from engine.config.schema import EngineSection
 from engine.doctor.diagnosis import Diagnosis, Topic
-from engine.paths import default_control_socket, default_state_dir
+from engine.paths import default_control_socket, state_dir_of
 
 LITTLE_BYTES: Final = 64 << 20
 NOTHING_BYTES: Final = 1 << 20
@@ -44,7 +44,7 @@ class Place:
 
 def look_at_places(settings: EngineSection) -> list[Place]:
     """The directories of state and control socket, as this user sees them."""
-    state = Path(settings.state_dir) if settings.state_dir else default_state_dir()
+    state = state_dir_of(settings.state_dir)
     socket = Path(settings.control_socket) if settings.control_socket else default_control_socket()
     return [
         _look(Topic("files", "state-dir"), state, "history and what survives a restart cannot be kept"),

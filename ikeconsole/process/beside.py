@@ -6,12 +6,11 @@ import select
 import signal
 import sys
 from argparse import Namespace
-from pathlib import Path
 
 from engine.config.load import load
 from engine.config.problems import ConfigError
 from engine.logs import open_log_file, set_up_logging
-from engine.paths import default_state_dir
+from engine.paths import state_dir_of
 from engine.runtime import StartError
 from ikeconsole.exits import Exit, Failure
 from ikeconsole.locate import config_path
@@ -35,7 +34,7 @@ def host(options: Namespace, terminal: Terminal, parent: Parent) -> int:
         print("\n".join(error.lines()), file=sys.stderr)
         return Exit.BAD_CONFIG
     settings = loaded.config.engine
-    log_file = open_log_file((Path(settings.state_dir) if settings.state_dir else default_state_dir()) / "engine.log")
+    log_file = open_log_file(state_dir_of(settings.state_dir) / "engine.log")
     set_up_logging(settings.log_level, log_file)
     notices = Notices()
     notices.watch(parent.fileno(), select.POLLIN, Notice.TERMINAL_LOST)

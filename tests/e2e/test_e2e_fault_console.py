@@ -14,7 +14,7 @@ from harness import settings
 from harness.fault_table import Report
 from harness.faults import Outcome, under_load
 from harness.lab import Lab
-from harness.settings import FAST, FAST_SNAT, SLOW, SLOW_SNAT, Setting, events, in_settings
+from harness.settings import FAST, FAST_SNAT, SLOW, SLOW_SNAT, Setting, adoption_told, in_settings
 from harness.waiting import eventually
 
 from ikeconsole.client import EngineUnreachable
@@ -130,7 +130,7 @@ def test_killed_together_console_and_engine_leave_the_fast_path(
         "console and engine, one process, are killed",
         str(setting),
         outcome,
-        told=f"sessions-adopted: {events(fast_lab, 'sessions-adopted')[-1]}",
+        told=adoption_told(fast_lab),
     )
 
 

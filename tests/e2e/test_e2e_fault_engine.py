@@ -17,7 +17,18 @@ from harness.lab import Lab
 from harness.memory_limit import memory_limit
 from harness.namespaces import CommandFailed
 from harness.plan import Family
-from harness.settings import FAST, FAST_SNAT, SLOW, SLOW_SNAT, UNDER, Setting, as_installed, events, in_settings
+from harness.settings import (
+    FAST,
+    FAST_SNAT,
+    SLOW,
+    SLOW_SNAT,
+    UNDER,
+    Setting,
+    adoption_told,
+    as_installed,
+    events,
+    in_settings,
+)
 from harness.waiting import eventually
 
 from engine.fastpath.pins import Pins, digest_of, instance_name
@@ -74,7 +85,7 @@ def test_killed_twenty_times_while_it_starts_and_while_it_runs(
         f"the engine is killed {KILLS} times, 0.2 to {START_S:g} s after its start",
         str(setting),
         outcome,
-        told=f"sessions-adopted: {events(fast_lab, 'sessions-adopted')[-1]}",
+        told=adoption_told(fast_lab),
     )
 
 
@@ -102,7 +113,7 @@ def test_on_the_slow_path_only_what_is_sent_while_no_engine_is_there_is_lost(
         f"the engine is killed {len(gaps_s)} times and started again at once",
         str(setting),
         outcome,
-        told=f"sessions-adopted: {events(fast_lab, 'sessions-adopted')[-1]}",
+        told=adoption_told(fast_lab),
     )
 
 
@@ -131,7 +142,7 @@ def test_restarted_with_another_configuration(fast_lab: Lab, setting: Setting, r
         "restarted with another configuration: a service and a server more, weight, scheduler",
         str(setting),
         outcome,
-        told=f"sessions-adopted: {events(fast_lab, 'sessions-adopted')[-1]}",
+        told=adoption_told(fast_lab),
     )
 
 
@@ -156,7 +167,7 @@ def test_upgraded_from_a_version_that_saved_less_and_had_another_program(
         "upgraded: sessions as the version before saved them, another XDP program",
         str(setting),
         outcome,
-        told=f"sessions-adopted: {events(fast_lab, 'sessions-adopted')[-1]}",
+        told=adoption_told(fast_lab),
     )
 
 
@@ -205,7 +216,7 @@ def test_killed_by_the_kernel_for_lack_of_memory(fast_lab: Lab, setting: Setting
         "killed by the kernel for lack of memory",
         str(setting),
         outcome,
-        told=f"sessions-adopted: {events(fast_lab, 'sessions-adopted')[-1]}",
+        told=adoption_told(fast_lab),
     )
 
 

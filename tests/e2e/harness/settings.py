@@ -94,6 +94,11 @@ def events(lab: Lab, kind: str) -> list[str]:
     return [event.text for event in lab.balancer.ask(ListEvents(limit=200)) if event.kind == kind]
 
 
+def adoption_told(lab: Lab) -> str:
+    """What the engine has told of the sessions that it took over, for the table of faults."""
+    return f"sessions-adopted: {events(lab, 'sessions-adopted')[-1]}"
+
+
 def as_installed(lab: Lab, text: str) -> str:
     """What an engine says, as it would be said where it is installed."""
     balancer = lab.balancer
