@@ -97,6 +97,7 @@ class Operations:
             fast_path_reason=self._acceleration.reason,
             sessions=len(table.sessions),
             half_open=len(table.half_open),
+            idle=len(table.asleep),
             flows=table.flow_count,
             max_sessions=table.max_sessions,
             evicted=table.evicted,

@@ -205,6 +205,7 @@ class EngineStatus(Record, frozen=True):
     """native, generic or off: what is, not what is configured."""
     fast_path_reason: str
     sessions: int
+    """With those that are idle."""
     half_open: int
     flows: int
     max_sessions: int
@@ -224,6 +225,13 @@ class EngineStatus(Record, frozen=True):
     last_event: int = 0
     """The number of the newest event."""
     kernel: KernelStatus = KernelStatus()
+    idle: int = 0
+    """Sessions without a flow, known by their SPIs only: real servers and services do not count them."""
+
+    @property
+    def present(self) -> int:
+        """Sessions that real servers and services count."""
+        return self.sessions - self.idle
 
 
 class Series(Record, frozen=True):

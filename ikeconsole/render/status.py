@@ -59,7 +59,8 @@ def alarms(engine: EngineStatus, width: int) -> Iterator[Text]:
 def _headline(engine: EngineStatus) -> Text:
     return Text.assemble(
         (printable(engine.host), "bold"),
-        f"  {count(engine.sessions, 'session')}, {grouped(engine.half_open)} half-open",
+        f"  {count(engine.present, 'session')}, {grouped(engine.half_open)} half-open",
+        f", {grouped(engine.idle)} idle" if engine.idle else "",
         f"  up {age(engine.up_s)}",
         (f"  ikeconsole {printable(engine.version)} pid {engine.pid}", "dim"),
     )

@@ -8,7 +8,7 @@ from textual.content import Content
 
 from engine.wording import count
 from ikeconsole.render.columns import printable
-from ikeconsole.render.numbers import si
+from ikeconsole.render.numbers import grouped, si
 from ikeconsole.widgets.bar import Bar, spread
 
 
@@ -28,11 +28,13 @@ class TopBar(Bar):
             return spread(left, Content(f"{mark} "), width)
         status = snapshot.status
         clock = time.strftime("%H:%M:%S", time.localtime(status.now_at))
-        counts = count(status.sessions, "session")
+        counts = count(status.present, "session")
+        idle = f", {grouped(status.idle)} idle" if status.idle else ""
         rates = f"{si(8 * status.rates.bytes_in):>4}b/s in {si(8 * status.rates.bytes_out):>4}b/s out"
         only_look = "read-only  " if app.read_only else ""
         # Where one is matters most: the rest gives way to it, the least important first.
         choices = (
+            f"{only_look}{counts}{idle}  {rates}  {mark}  {clock} ",
             f"{only_look}{counts}  {rates}  {mark}  {clock} ",
             f"{only_look}{counts}  {mark}  {clock} ",
             f"{only_look}{mark}  {clock} ",

@@ -47,6 +47,8 @@ async def test_clients_of_a_server_that_goes_down_go_to_another_and_the_events_s
         assert "refused" in w.engine.server("a").health_reason
         assert w.engine.service().state == "degraded"
         assert [row.phase for row in await w.engine.sessions(client=CLIENT)] == ["idle"]
+        status = w.engine.operations.status()
+        assert (status.sessions, status.idle, status.present) == (2, 1, w.engine.service().sessions)
         (explained,) = w.engine.operations.explain(CLIENT)
         assert (explained.persistence, explained.next_server) == (None, "b")
 

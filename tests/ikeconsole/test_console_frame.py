@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from console_pictures import console, look, settle
+from fake_engine import STATUS, FakeEngine
 from fake_link import FakeLink
 
 from ikeconsole.widgets.lost_banner import LostBanner
@@ -20,6 +22,17 @@ async def test_number_keys_lead_to_the_five_places() -> None:
             await settle(pilot)
             assert app.root == name
             assert app.crumbs == [name]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("width", "counts"), [(80, "1 200 sessions  "), (160, "1 200 sessions, 92 idle  ")])
+async def test_idle_sessions_are_counted_apart_where_there_is_room(width: int, counts: str) -> None:
+    engine = FakeEngine()
+    engine.status = lambda: msgspec.structs.replace(STATUS, idle=92)  # type: ignore[method-assign]
+    app = console(FakeLink(engine))
+    async with app.run_test(size=(width, 24)) as pilot:
+        await look(pilot)
+        assert counts in str(app.screen.query_one(TopBar).content)
 
 
 @pytest.mark.asyncio

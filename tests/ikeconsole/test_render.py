@@ -277,6 +277,11 @@ def test_what_gave_way_is_shown_with_what_to_do() -> None:
     assert "raise the file limit" in page
 
 
+def test_idle_sessions_are_counted_apart_as_real_servers_do_not_count_them() -> None:
+    page = drawn(status(msgspec.structs.replace(STATUS, idle=92), 80))
+    assert "1 200 sessions, 3 half-open, 92 idle" in page
+
+
 def test_a_pinned_client_is_marked() -> None:
     """In the list of sessions, in the explanation, and in the list of pins."""
     row = msgspec.structs.replace(ROWS[0], pinned=True)
