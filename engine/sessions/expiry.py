@@ -3,54 +3,64 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from math import ceil
-from typing import Any
+from typing import Final, Generic, Protocol, TypeVar
 
-Check = Callable[[Any, float], float | None]
-"""Given a thing and the time in seconds, ends the thing if that is due; says when to look again, or None."""
-
-SMALLEST_WASTE = 64
+NEVER: Final = -1
+SMALLEST_WASTE: Final = 64
 
 
-class _Second:
+class Mortal(Protocol):
+    """Something that ends."""
+
+    looked_at_s: int
+    """When it is looked at next; NEVER: it is in no queue. For the queue alone to change."""
+
+    def __hash__(self) -> int: ...
+
+
+Thing = TypeVar("Thing", bound=Mortal)
+
+
+class _Second(Generic[Thing]):
     """What is to be looked at in one second; gives memory back when most of it was discarded."""
 
-    __slots__ = ("checks", "pushes")
+    __slots__ = ("pushes", "things")
 
     def __init__(self) -> None:
-        self.checks: dict[Hashable, Check] = {}
+        self.things: dict[Thing, None] = {}
         self.pushes = 0
 
-    def discard(self, thing: Hashable) -> None:
-        del self.checks[thing]
+    def discard(self, thing: Thing) -> None:
+        del self.things[thing]
         # A dict never shrinks by itself, and nothing is pushed to a second once its turn to fill is over.
-        if self.pushes > 2 * len(self.checks) + SMALLEST_WASTE:
-            self.checks = dict(self.checks)
-            self.pushes = len(self.checks)
+        if self.pushes > 2 * len(self.things) + SMALLEST_WASTE:
+            self.things = dict(self.things)
+            self.pushes = len(self.things)
 
 
-class ExpiryQueue:
-    """Things by the second in which they may end.
+class ExpiryQueue(Generic[Thing]):
+    """Things of one kind by the second in which they may end.
 
     Traffic never touches the queue: a check that is due finds the real deadline and the thing goes back if that lies
     ahead, so each costs one look a timeout. Each thing is held once, until its check says that it is over or it is
     discarded.
     """
 
-    def __init__(self) -> None:
-        self._second_of: dict[Hashable, int] = {}
-        self._seconds: dict[int, _Second] = {}
+    def __init__(self, check: Callable[[Thing, float], float | None]) -> None:
+        """`check` gets a thing and the time in seconds, ends the thing if that is due, and says when to look again."""
+        self._check = check
+        self._seconds: dict[int, _Second[Thing]] = {}
         self._order: list[int] = []
 
     def __len__(self) -> int:
-        return len(self._second_of)
+        return sum(len(second.things) for second in self._seconds.values())
 
-    def push(self, due_s: float, thing: Hashable, check: Check) -> None:
+    def push(self, due_s: float, thing: Thing) -> None:
         """Look at a thing no earlier than `due_s`, or when it was to be looked at anyway if that is sooner."""
-        number = ceil(due_s)
-        waiting = self._second_of.get(thing)
-        if waiting is not None:
+        number, waiting = ceil(due_s), thing.looked_at_s
+        if waiting != NEVER:
             if waiting <= number:
                 return
             self._seconds[waiting].discard(thing)
@@ -58,28 +68,28 @@ class ExpiryQueue:
         if second is None:
             second = self._seconds[number] = _Second()
             heapq.heappush(self._order, number)
-        second.checks[thing] = check
+        second.things[thing] = None
         second.pushes += 1
-        self._second_of[thing] = number
+        thing.looked_at_s = number
 
-    def discard(self, thing: Hashable) -> None:
+    def discard(self, thing: Thing) -> None:
         """Never look at a thing again."""
-        number = self._second_of.pop(thing, None)
-        if number is not None:
-            self._seconds[number].discard(thing)
+        if thing.looked_at_s != NEVER:
+            self._seconds[thing.looked_at_s].discard(thing)
+            thing.looked_at_s = NEVER
 
     def run(self, now_s: float, limit: int) -> bool:
         """Make the checks that are due, `limit` at most; says whether more may be waiting."""
         for _ in range(limit):
             if not self._order or self._order[0] > now_s:
                 return False
-            checks = self._seconds[self._order[0]].checks
-            if not checks:
+            things = self._seconds[self._order[0]].things
+            if not things:
                 del self._seconds[heapq.heappop(self._order)]
                 continue
-            thing, check = checks.popitem()
-            del self._second_of[thing]
-            again_s = check(thing, now_s)
+            thing, _ = things.popitem()
+            thing.looked_at_s = NEVER
+            again_s = self._check(thing, now_s)
             if again_s is not None:
-                self.push(again_s, thing, check)
+                self.push(again_s, thing)
         return True

@@ -7,6 +7,8 @@ from enum import IntEnum
 from math import inf
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from engine.sessions.expiry import NEVER
+
 if TYPE_CHECKING:
     from engine.sessions.persistence import PersistenceRecord
     from engine.sessions.real_server import RealServer
@@ -24,7 +26,7 @@ class Port(IntEnum):
     NAT_T = 1
 
 
-_NAT_T = Port.NAT_T
+_IKE, _NAT_T = Port.IKE, Port.NAT_T
 
 
 class ClientSide(Protocol):
@@ -57,6 +59,7 @@ class Flow:
         "last_in_s",
         "last_out_s",
         "listener",
+        "looked_at_s",
         "owner",
         "packets_in",
         "packets_out",
@@ -103,6 +106,7 @@ class Flow:
         self.fast = False
         """Whether the kernel has forwarded ESP of it."""
         self.persistence: PersistenceRecord | None = None
+        self.looked_at_s = NEVER
         self.created_s = now_s
         self.last_in_s = now_s
         self.last_out_s = 0.0
@@ -120,13 +124,16 @@ class Flow:
     def idle_timeout_s(self) -> float:
         """Silence after which the flow is forgotten."""
         timeouts = self.service.config.timeouts
-        return timeouts.ike_idle_s if self.port is Port.IKE else timeouts.nat_t_idle_s
+        return timeouts.ike_idle_s if self.port is _IKE else timeouts.nat_t_idle_s
 
     @property
     def proof_due_s(self) -> float:
         """When a known session's client must have been shown to be there, for the flow to stay."""
-        if self.proven or self.port is Port.IKE or any(session.half_open for session in self.sessions):
+        if self.proven or self.port is _IKE:
             return inf
+        for session in self.sessions:
+            if session.half_open:
+                return inf
         return self.created_s + self.service.config.timeouts.half_open_s
 
     @property
@@ -144,12 +151,13 @@ class Flow:
     def settle(self) -> None:
         """Work out again whether every datagram must be looked at, and which session owns the flow."""
         settled = self.port is _NAT_T and self.proven
-        owner = self.sessions[-1] if self.sessions else None
-        for session in reversed(self.sessions):
+        owner: Session | None = None
+        for session in self.sessions:
             if session.half_open:
                 settled = False
-            elif owner is not None and owner.half_open:
-                owner = session
+                if owner is not None and not owner.half_open:
+                    continue
+            owner = session
         self.settled = settled
         if owner is not self.owner:
             if self.owner is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from engine.sessions.expiry import NEVER
 from engine.wire.header import Exchange
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Session:
         "init_s",
         "last_seen_s",
         "left_source",
+        "looked_at_s",
         "messages",
         "number",
         "phase",
@@ -130,6 +132,7 @@ class Session:
         self.place: SocketAddress | None = None
         """Where on the NAT-T port the real server last showed its client to be."""
         self.flows: list[Flow] = []
+        self.looked_at_s = NEVER
         self.created_s = now_s
         self.last_seen_s = now_s
         self.rekeyed_s = 0.0

@@ -25,7 +25,7 @@ HALF_OPEN_PER_FLOW = 8
 ENDINGS_KEPT = 10_000
 
 # To look up an enumeration's member by name costs as much as all else on a line that compares with it.
-_NAT_T = Port.NAT_T
+_IKE, _NAT_T = Port.IKE, Port.NAT_T
 _ESTABLISHED, _MOVED, _IDLE, _CLOSED = Phase.ESTABLISHED, Phase.MOVED, Phase.IDLE, Phase.CLOSED
 
 
@@ -68,9 +68,7 @@ class SessionTable:
         self._release = release
         self._witness = witness
         self._fast_path: FastPath = fast_path or NoFastPath()
-        self._expiry = ExpiryQueue()
-        # One of each for all: a bound method for every flow and session would take as much memory as a message does.
-        self._flow_due, self._session_due = self._check_flow, self._check_session
+        self._due_flows, self._due_sessions = ExpiryQueue(self._check_flow), ExpiryQueue(self._check_session)
         self._numbers = count(1)
 
     def mark(self, session: Session) -> None:
@@ -114,14 +112,14 @@ class SessionTable:
             invariants.session_wakes(session, client, now_s)
         flow = Flow(service, port, client, session.server, now_s)
         flow.why = why
-        if service.is_snat and port is _NAT_T and client == session.place:
+        if port is _NAT_T and client == session.place and service.is_snat:
             flow.source = session.left_source
         service.flows[port][client] = flow
         self.flow_count += 1
         self.attach(session, flow)
         if client[0] == session.host:
             keys.keep_record(session, flow, now_s)
-        self._expiry.push(min(now_s + flow.idle_timeout_s, flow.proof_due_s), flow, self._flow_due)
+        self._due_flows.push(min(now_s + flow.idle_timeout_s, flow.proof_due_s), flow)
         return flow
 
     def attach(self, session: Session, flow: Flow) -> None:
@@ -153,7 +151,7 @@ class SessionTable:
         if flow.client[0] != session.host:
             keys.change_host(session, flow.client[0])
         keys.keep_record(session, flow, now_s)
-        if flow.port is Port.IKE:
+        if flow.port is _IKE:
             return
         before, session.place = session.place, flow.client
         if before is not None and before != flow.client and not session.half_open:
@@ -212,7 +210,7 @@ class SessionTable:
             if not flow.sessions:
                 self._end(flow)
         session.flows.clear()
-        self._expiry.discard(session)
+        self._due_sessions.discard(session)
 
     def readmit(self, session: Session) -> None:
         """Take in a session as it was in an earlier engine, its flows apart; its number must be free.
@@ -244,7 +242,7 @@ class SessionTable:
             flow.service.persistence.take(record)
         self._settle(flow)
         flow.esp_in, flow.esp_out = words_in, words_out
-        self._expiry.push(0.0, flow, self._flow_due)
+        self._due_flows.push(0.0, flow)
 
     def drop_flow(self, flow: Flow, reason: str = "") -> None:
         """End a flow; a session left without any sleeps if it was established, else it ends, as by `close`."""
@@ -280,7 +278,7 @@ class SessionTable:
 
     def look_again(self, session: Session, due_s: float) -> None:
         """Have a session's deadline looked at no earlier than `due_s`."""
-        self._expiry.push(due_s, session, self._session_due)
+        self._due_sessions.push(due_s, session)
 
     def close_deleted(self, successor: Session, now_s: float) -> None:
         """End what a new session on the same flow replaces: sessions deleted as far as anyone can see."""
@@ -298,13 +296,20 @@ class SessionTable:
         return list(islice(reversed(self._latest_ended), count)) if count <= ENDINGS_KEPT else None
 
     def expire(self, now_s: float, limit: int) -> bool:
-        """End what is due, looking at `limit` things at most; says whether more is waiting."""
-        return self._expiry.run(now_s, limit)
+        """End what is due, looking at `limit` flows and sessions each at most; says whether more is waiting."""
+        more_flows = self._due_flows.run(now_s, limit)
+        return self._due_sessions.run(now_s, limit) or more_flows
+
+    @property
+    def deadlines(self) -> int:
+        """Flows and sessions that will be looked at."""
+        return len(self._due_flows) + len(self._due_sessions)
 
     def _settle(self, flow: Flow) -> None:
         flow.settle()
-        for session in flow.sessions:
-            self.mark(session)
+        if self.changed is not None:
+            for session in flow.sessions:
+                self.changed[session.number] = session
         if flow.port is _NAT_T:
             self._fast_path.offer(flow)
 
@@ -377,7 +382,7 @@ class SessionTable:
     def _end(self, flow: Flow) -> None:
         del flow.service.flows[flow.port][flow.client]
         self.flow_count -= 1
-        self._expiry.discard(flow)
+        self._due_flows.discard(flow)
         if flow.persistence is not None:
             flow.service.persistence.leave(flow.persistence, flow.last_seen_s)
         self._release(flow)

@@ -85,7 +85,7 @@ def take_sample(operations: Operations, delay: Delay) -> Sample:
         esp_spis=sum(len(service.by_esp) for service in services),
         client_addresses=sum(len(service.by_host) for service in services),
         newcomers=sum(service.newcomers.half_open for service in services),
-        deadlines=len(forwarder.table._expiry),
+        deadlines=forwarder.table.deadlines,
         snat_sources=sum(len(server.source_use) for server in servers),
         without_socket=len(forwarder.upstreams.disguised),
         sockets=len(forwarder.upstreams),

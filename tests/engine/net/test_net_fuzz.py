@@ -107,7 +107,7 @@ def test_noise_breaks_nothing(seed: int, kind: PersistenceKind) -> None:
     assert {session: session.server for session in established} == servers
     assert all(session.phase is Phase.ESTABLISHED for session in established)
     assert len(world.sessions()) <= MAX_SESSIONS
-    assert len(world.table._expiry) <= 5 * MAX_SESSIONS
+    assert world.table.deadlines <= 5 * MAX_SESSIONS
     assert len(world.service.drops) < 30
     world.later(30 * 24 * 3600)
     assert not world.sessions()

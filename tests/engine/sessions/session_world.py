@@ -422,4 +422,4 @@ def assert_empty(world: World) -> None:
     assert not world.table.half_open
     assert not world.table.asleep
     assert not any(listener.flows for listener in world.listeners.values())
-    assert len(world.table._expiry) == 0
+    assert world.table.deadlines == 0

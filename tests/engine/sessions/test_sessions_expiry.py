@@ -5,7 +5,7 @@ from __future__ import annotations
 from sys import getsizeof
 
 from engine.config.schema import PersistenceKind, Timeouts
-from engine.sessions.expiry import ExpiryQueue
+from engine.sessions.expiry import NEVER, ExpiryQueue
 from engine.sessions.flow import SocketAddress
 from engine.sessions.session import Phase
 from tests.engine.sessions.session_world import (
@@ -30,18 +30,21 @@ ON_4500: SocketAddress = (ALICE, 4500)
 class Thing:
     """Something that ends."""
 
+    def __init__(self) -> None:
+        self.looked_at_s = NEVER
+
 
 def test_queue_looks_when_due_and_again_when_told() -> None:
     """A check is made no earlier than its time, again at the time it names, and no more after None."""
-    queue, thing = ExpiryQueue(), Thing()
     answers = [20.0, None]
     looks: list[float] = []
 
-    def check(_: object, now_s: float) -> float | None:
+    def check(_: Thing, now_s: float) -> float | None:
         looks.append(now_s)
         return answers.pop(0)
 
-    queue.push(10.0, thing, check)
+    queue = ExpiryQueue(check)
+    queue.push(10.0, Thing())
     for now_s in (9.9, 10.0, 19.9, 20.0, 99.0):
         queue.run(now_s, 10)
     assert looks == [10.0, 20.0]
@@ -50,10 +53,11 @@ def test_queue_looks_when_due_and_again_when_told() -> None:
 
 def test_queue_holds_a_thing_once_at_its_earliest_time() -> None:
     """Asking for a sooner look brings it forward, asking for a later one changes nothing."""
-    queue, thing = ExpiryQueue(), Thing()
     looks: list[float] = []
+    queue = ExpiryQueue[Thing](lambda _, now_s: looks.append(now_s))
+    thing = Thing()
     for due_s in (50.0, 10.0, 90.0):
-        queue.push(due_s, thing, lambda _, now_s: looks.append(now_s))
+        queue.push(due_s, thing)
         assert len(queue) == 1
     queue.run(100.0, 10)
     assert looks == [100.0]
@@ -62,11 +66,11 @@ def test_queue_holds_a_thing_once_at_its_earliest_time() -> None:
 
 def test_queue_works_in_portions_and_says_whether_more_waits() -> None:
     """However much is due at once, one turn looks at no more than its limit."""
-    queue = ExpiryQueue()
+    looks: list[Thing] = []
+    queue = ExpiryQueue[Thing](lambda thing, _: looks.append(thing))
     things = [Thing() for _ in range(10)]
-    looks: list[object] = []
     for thing in things:
-        queue.push(1.0, thing, lambda thing, _: looks.append(thing))
+        queue.push(1.0, thing)
     assert queue.run(5.0, 4)
     assert len(looks) == 4
     while queue.run(5.0, 4):
@@ -77,17 +81,17 @@ def test_queue_works_in_portions_and_says_whether_more_waits() -> None:
 
 def test_discarded_things_leave_nothing_behind() -> None:
     """A thing that ended early is never looked at, and its second gives back the memory it had for thousands."""
-    queue = ExpiryQueue()
-    looks: list[object] = []
+    looks: list[Thing] = []
+    queue = ExpiryQueue[Thing](lambda thing, _: looks.append(thing))
     kept, *gone = [Thing() for _ in range(5000)]
     for thing in [kept, *gone]:
-        queue.push(3600.0, thing, lambda thing, _: looks.append(thing))
-    full_bytes = sum(getsizeof(second.checks) for second in queue._seconds.values())
+        queue.push(3600.0, thing)
+    full_bytes = sum(getsizeof(second.things) for second in queue._seconds.values())
     for thing in gone:
         queue.discard(thing)
     queue.discard(gone[0])
     assert len(queue) == 1
-    assert sum(getsizeof(second.checks) for second in queue._seconds.values()) < full_bytes / 20
+    assert sum(getsizeof(second.things) for second in queue._seconds.values()) < full_bytes / 20
     while queue.run(3600.0, 10):
         pass
     assert looks == [kept]
@@ -168,7 +172,7 @@ def test_tunnel_with_traffic_never_ends() -> None:
         world.client_sends(ON_4500, NAT_T, KEEPALIVE)
     assert world.sessions() == [session]
     assert phase_of(session) is Phase.ESTABLISHED
-    assert len(world.table._expiry) == 2
+    assert world.table.deadlines == 2
 
 
 def test_overtaken_session_ends_60_min_after_its_own_last_packet() -> None:
@@ -254,5 +258,5 @@ def test_long_sleep_of_the_machine_ends_everything_at_once() -> None:
     world.later(10_000)
     assert world.sessions() == []
     assert len(world.service.persistence) == 0
-    assert len(world.table._expiry) == 0
+    assert world.table.deadlines == 0
     audit(world)

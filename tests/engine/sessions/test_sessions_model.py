@@ -247,7 +247,7 @@ async def test_eight_hours_of_churn_leave_nothing_behind(autojump_clock: MockClo
             await trio.sleep(1)
             world.later(trio.current_time() - world.now_s)
             world.service.unannounced.expire(world.now_s)
-            assert len(world.table._expiry) == len(world.sessions()) + world.table.flow_count
+            assert world.table.deadlines == len(world.sessions()) + world.table.flow_count
             # An hour asleep, and at most a few minutes for each tunnel that a client had within it.
             assert len(world.sessions()) < 10 * CLIENTS
 

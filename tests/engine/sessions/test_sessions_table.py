@@ -269,7 +269,7 @@ def test_flood_leaves_nothing_behind() -> None:
     assert len(world.sessions()) == 50
     assert world.sessions()[:3] == kept
     assert len(world.service.persistence) == 20
-    assert len(world.table._expiry) <= 50 + 53 + 53
+    assert world.table.deadlines <= 50 + 53 + 53
     audit(world)
 
 
