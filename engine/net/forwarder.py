@@ -221,8 +221,8 @@ class Forwarder:
         else:
             if self.captures.running:
                 self.captures.passes(flow, data, inward=False)
-            tracking.ike_from_server(self.table, flow, header, data, now_s)
-            invariants.answer_passes(flow, header, data)
+            session = tracking.ike_from_server(self.table, flow, header, data, now_s)
+            invariants.answer_passes(session, flow, header, data)
             if header.exchange == _AUTH:
                 # Not later: what is queued leaves as soon as an answer of another listener is queued behind it.
                 self.fast_path.tunnels_begin(now_s)

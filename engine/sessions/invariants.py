@@ -27,7 +27,9 @@ EXPELLED_S = 300.0
 """A client whose session the engine ended needs no longer to notice that its tunnel is dead."""
 EXPELLED_KEPT = 50_000
 
+# To look up an enumeration's member by name costs as much as all else on a line that compares with it.
 _INIT, _AUTH = Exchange.IKE_SA_INIT, Exchange.IKE_AUTH
+_IDLE = Phase.IDLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,16 +147,14 @@ def request_passes(session: Session, flow: Flow, header: IkeHeader, size_bytes: 
         _note_size(session, flow, size_bytes, inward=True)
 
 
-def answer_passes(flow: Flow, header: IkeHeader, data: memoryview) -> None:
+def answer_passes(session: Session, flow: Flow, header: IkeHeader, data: memoryview) -> None:
     """Look at a real server's IKE message on its way to the flow's client."""
     exchange = header.exchange
-    if exchange == _AUTH and len(data) <= LARGEST_WHOLE_V6_BYTES:
-        return
-    if exchange in (_INIT, _AUTH) and (session := flow.service.named_by(header, flow.client[0])):
-        if exchange == _INIT:
+    if exchange == _INIT:
+        if session.half_open:
             session.server_fragments = announces_fragmentation(bytes(data))
-        else:
-            _note_size(session, flow, len(data), inward=False)
+    elif exchange == _AUTH and len(data) > LARGEST_WHOLE_V6_BYTES:
+        _note_size(session, flow, len(data), inward=False)
 
 
 def session_wakes(session: Session, client: SocketAddress, now_s: float) -> None:
@@ -186,7 +186,7 @@ def _strays(session: Session, server: RealServer) -> bool:
 
     Of one that sleeps it is the last word of a client that has another tunnel there.
     """
-    return session.server is not server and session.server.keeps_sessions and session.phase is not Phase.IDLE
+    return session.server is not server and session.server.keeps_sessions and session.phase is not _IDLE
 
 
 def _note_split(known: Session, other_server: str, host: str, port: Port, spi_i: int) -> None:

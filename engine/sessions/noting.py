@@ -9,9 +9,9 @@ from engine.sessions.flow import Port
 from engine.sessions.session import MESSAGES_KEPT, Message, Session
 from engine.sessions.table import DELETED_QUIET_S, SessionTable
 from engine.sessions.trouble import Complaint
-from engine.wire.cleartext import complaints
+from engine.wire.cleartext import CONTENT, complaints
 from engine.wire.encapsulation import NON_ESP_MARKER
-from engine.wire.header import Exchange, IkeHeader
+from engine.wire.header import RESPONSE_FLAG, Exchange, IkeHeader
 from engine.wire.notifies import NotifyType
 from engine.wire.payloads import PayloadType
 
@@ -39,30 +39,38 @@ def note(
     inward: bool,
 ) -> bool:
     """Take note of one IKE message of a session, `data` being the datagram; says whether it demands a cookie."""
-    exchange, response = header.exchange, header.response
-    repeated = _came_before(session, data)
+    exchange, response = header.exchange, header.flags & RESPONSE_FLAG != 0
+    checksum = crc32(data).to_bytes(CHECKSUM_BYTES)
+    # A retransmission is the same to the bit (RFC 7296 section 2.1). What comes again in other words is none: the
+    # fragments of one message (RFC 7383), IKE_SA_INIT with a cookie.
+    repeated = session.checksums.find(checksum) >= 0  # `in` tries for a number first, and fails expensively
     if repeated:
         _count_retransmission(session, inward)
+    else:
+        session.checksums = (session.checksums + checksum)[-CHECKSUM_BYTES * CHECKSUMS_KEPT :]
     message = Message(now_s, inward, exchange, header.message_id, response, len(data), repeated)
+    messages = session.messages
+    messages.append(message)
+    if len(messages) > MESSAGES_KEPT:
+        del messages[0]
     session.last_seen_s = now_s
     session.deleted_s = 0.0
     table.mark(session)
-    if exchange == _CREATE_CHILD:
-        session.rekeyed_s = now_s
-    elif exchange == _INIT:
+    if exchange == _INIT:
         if inward and session.init_s is None:
             session.init_s = now_s
     elif exchange == _AUTH:
         if response and not inward and session.half_open:
             session.auth_answered_s = now_s
+    elif exchange == _CREATE_CHILD:
+        session.rekeyed_s = now_s
     elif exchange == _INFORMATIONAL and response and header.next_payload in _ENCRYPTED:
         rekeyed = session.rekeyed_s > 0 and now_s - session.rekeyed_s < REKEYED_SA_DELETED_S
         if not rekeyed and _ends_deletion(session, message):
             session.deleted_s = now_s
             table.look_again(session, now_s + DELETED_QUIET_S)
-    session.messages.append(message)
-    if len(session.messages) > MESSAGES_KEPT:
-        del session.messages[0]
+    if header.next_payload in CONTENT:
+        return False
     demands_cookie = False
     for notify in complaints(header, data, len(NON_ESP_MARKER) if port is _NAT_T else 0):
         if notify.is_error:
@@ -70,18 +78,6 @@ def note(
         elif notify.type == _COOKIE:
             demands_cookie = not inward
     return demands_cookie
-
-
-def _came_before(session: Session, data: bytes | memoryview) -> bool:
-    """Whether a message is the retransmission of a late one, which is the same to the bit (RFC 7296 section 2.1).
-
-    What comes again in other words is none: the fragments of one message (RFC 7383), IKE_SA_INIT with a cookie.
-    """
-    checksum = crc32(data).to_bytes(CHECKSUM_BYTES)
-    if checksum in session.checksums:
-        return True
-    session.checksums = (session.checksums + checksum)[-CHECKSUM_BYTES * CHECKSUMS_KEPT :]
-    return False
 
 
 def _count_retransmission(session: Session, inward: bool) -> None:

@@ -77,7 +77,9 @@ def steer(
         session = table.open(service, decision.server, host, decision.why, now_s)
     except TableFull:
         raise Unsteerable("table-full") from None
-    invariants.session_begins(session, port, header)
+    if header is None or not following:
+        # Else it is known by now that no session has these SPIs.
+        invariants.session_begins(session, port, header)
     if header is not None and not header.spi_r:
         keys.bind_spis(session, header.spi_i, 0)
     return table.add_flow(session, port, client, now_s)

@@ -9,7 +9,7 @@ from engine.sessions.noting import note
 from engine.sessions.session import SPI_PAIRS_KEPT, Phase, Session
 from engine.sessions.table import AUTH_QUIET_S, SessionTable
 from engine.wire.encapsulation import NON_ESP_MARKER
-from engine.wire.header import Exchange, IkeHeader
+from engine.wire.header import RESPONSE_FLAG, Exchange, IkeHeader
 from engine.wire.payloads import PayloadType
 
 INIT_BYTES_KEPT = 2048
@@ -22,7 +22,10 @@ _CREATE_CHILD, _INFORMATIONAL = Exchange.CREATE_CHILD_SA, Exchange.INFORMATIONAL
 _BEGINNING = frozenset({Exchange.IKE_SA_INIT, Exchange.IKE_SESSION_RESUME})
 _SETTING_UP = frozenset({Exchange.IKE_AUTH, Exchange.IKE_INTERMEDIATE})
 _ENCRYPTED = frozenset({PayloadType.SK, PayloadType.SKF})
-_SKF = PayloadType.SKF
+_SA, _SKF = PayloadType.SA, PayloadType.SKF
+_NAT_T = Port.NAT_T
+_BEGUN, _COOKIE = Phase.INIT, Phase.COOKIE
+_AUTHENTICATING, _ESTABLISHED = Phase.AUTH, Phase.ESTABLISHED
 
 
 def ike_from_client(table: SessionTable, flow: Flow, header: IkeHeader, data: memoryview, now_s: float) -> Session:
@@ -46,13 +49,13 @@ def ike_from_client(table: SessionTable, flow: Flow, header: IkeHeader, data: me
     elif flow not in session.flows and not flow.proven:
         recognise(table, flow, session)
     if _authenticates(flow, session, header):
-        table.set_phase(session, Phase.AUTH)
+        table.set_phase(session, _AUTHENTICATING)
     note(table, session, flow.port, header, data, now_s, inward=True)
     return session
 
 
-def ike_from_server(table: SessionTable, flow: Flow, header: IkeHeader, data: memoryview, now_s: float) -> None:
-    """Take note of an IKE message on its way to the client, `data` being the datagram.
+def ike_from_server(table: SessionTable, flow: Flow, header: IkeHeader, data: memoryview, now_s: float) -> Session:
+    """Take note of an IKE message on its way to the client, `data` being the datagram; returns its session.
 
     Only an encrypted message proves that the real server has the IKE SA: "no such SPI" is said in the clear.
     """
@@ -70,7 +73,7 @@ def ike_from_server(table: SessionTable, flow: Flow, header: IkeHeader, data: me
         recognise(table, flow, session)
     demands_cookie = note(table, session, flow.port, header, data, now_s, inward=False)
     if exchange == _AUTH:
-        if header.response:
+        if header.flags & RESPONSE_FLAG:
             # The last of several fragments may be tiny.
             others_bytes = session.auth_response_bytes if header.next_payload == _SKF else 0
             session.auth_response_bytes = max(len(data), others_bytes)
@@ -78,14 +81,15 @@ def ike_from_server(table: SessionTable, flow: Flow, header: IkeHeader, data: me
             if encrypted and session.half_open:
                 _judge_newcomer(session)
     elif exchange == _INIT:
-        if demands_cookie and session.phase is Phase.INIT:
-            table.set_phase(session, Phase.COOKIE)
-        elif header.next_payload == PayloadType.SA:
+        if demands_cookie and session.phase is _BEGUN:
+            table.set_phase(session, _COOKIE)
+        elif header.next_payload == _SA:
             _keep_greeting(session, flow, data)
     elif exchange in (_CREATE_CHILD, _INFORMATIONAL) and encrypted and session.half_open:
-        table.set_phase(session, Phase.ESTABLISHED)
+        table.set_phase(session, _ESTABLISHED)
     if news:
         table.prove(session, flow, now_s)
+    return session
 
 
 def _judge_newcomer(session: Session) -> None:
@@ -113,7 +117,7 @@ def keep_init(session: Session, message: bytes) -> None:
 def _keep_greeting(session: Session, flow: Flow, answer: memoryview) -> None:
     """Keep an IKE_SA_INIT that a real server accepted: what it says of the server is read only when somebody looks."""
     if session.init_message and len(answer) <= INIT_BYTES_KEPT:
-        message = bytes(answer[len(NON_ESP_MARKER) :] if flow.port is Port.NAT_T else answer)
+        message = bytes(answer[len(NON_ESP_MARKER) :] if flow.port is _NAT_T else answer)
         flow.server.greetings.append((session.init_message, message))
 
 
@@ -129,7 +133,7 @@ def tunnel_alive(table: SessionTable, flow: Flow, word: int, now_s: float, *, fr
             table.prove(flow.owner, flow, now_s)
         finished = from_server if session.anonymous else session.auth_accepted
         if session.half_open and finished:
-            table.set_phase(session, Phase.ESTABLISHED)
+            table.set_phase(session, _ESTABLISHED)
     if word and word not in (flow.esp_out if from_server else flow.esp_in):
         if from_server:
             esp.learn_outward(flow, word)
@@ -156,6 +160,10 @@ def yields(table: SessionTable, flow: Flow, now_s: float) -> bool:
 
 def _named(flow: Flow, header: IkeHeader) -> Session | None:
     """The session that an IKE message belongs to by its SPIs, as far as they tell."""
+    pair = header.spi_i, header.spi_r
+    for session in flow.sessions:
+        if pair in session.spis:
+            return session
     named = flow.service.named_by(header, flow.client[0]) if header.spi_r else None
     if named is not None:
         return named
@@ -171,7 +179,7 @@ def _is_news(session: Session, header: IkeHeader) -> bool:
 
     A request that is sent again from elsewhere, by whoever overheard it, draws the answer that it drew before.
     """
-    if not header.response:
+    if not header.flags & RESPONSE_FLAG:
         return True
     answer = header.spi_i, header.spi_r, header.message_id
     before = session.answered
@@ -192,7 +200,7 @@ def _authenticates(flow: Flow, session: Session, header: IkeHeader) -> bool:
     Repeated messages do not count, nor any once the real server has sent ESP: forged ones would put an established
     session in the place of a half-open one, which gives way to others.
     """
-    if header.exchange not in _SETTING_UP or header.response:
+    if header.exchange not in _SETTING_UP or header.flags & RESPONSE_FLAG:
         return False
     if session.half_open or not session.messages:
         return session.half_open

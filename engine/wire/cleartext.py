@@ -12,7 +12,7 @@ from engine.wire.payloads import PayloadType, payload_chain
 LARGEST_COMPLAINT_BYTES: Final = 400
 """Errors and cookie demands are a notify and perhaps vendor ids: nobody makes us read more than that."""
 
-_SILENT = frozenset({PayloadType.SK, PayloadType.SKF, PayloadType.SA, 0})
+CONTENT: Final = frozenset({PayloadType.SK, PayloadType.SKF, PayloadType.SA, 0})
 """First payloads of messages that complain of nothing: encrypted ones, and agreements."""
 _INIT = Exchange.IKE_SA_INIT
 _VENDOR = PayloadType.V
@@ -21,9 +21,9 @@ _VENDOR = PayloadType.V
 def complaints(header: IkeHeader, data: bytes | bytearray | memoryview, offset: int) -> tuple[Notify, ...]:
     """Read the notifies of an unencrypted answer, or of a message outside of any IKE SA; `offset`: of its header.
 
-    Empty for whatever sets an IKE SA up or is encrypted, which costs a comparison, and for what cannot be read.
+    Empty for whatever sets an IKE SA up or is encrypted, and for what cannot be read.
     """
-    if header.next_payload in _SILENT or header.length > LARGEST_COMPLAINT_BYTES:
+    if header.next_payload in CONTENT or header.length > LARGEST_COMPLAINT_BYTES:
         return ()
     if header.exchange == _INIT and not header.response:
         return ()

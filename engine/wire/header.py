@@ -59,7 +59,7 @@ class IkeHeader(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def response(self) -> bool:
-        """Whether this answers the request with the same message id."""
+        """Whether this answers the request with the same message id; what asks for every message looks at `flags`."""
         return self.flags & RESPONSE_FLAG != 0
 
     def pack(self) -> bytes:
@@ -76,18 +76,18 @@ class IkeHeader(msgspec.Struct, frozen=True, gc=False):
         )
 
 
-def parse_header(data: bytes | bytearray | memoryview, offset: int = 0, size: int | None = None) -> IkeHeader:
-    """Read the IKE header at `offset`; `size` is where the datagram ends in `data`, by default its end.
+def parse_header(data: bytes | bytearray | memoryview, offset: int = 0) -> IkeHeader:
+    """Read the IKE header at `offset` of a datagram.
 
     Bytes after the message's own length are tolerated. Raises WireError only.
     """
-    end = len(data) if size is None else min(size, len(data))
-    if end - offset < HEADER_SIZE_BYTES:
-        raise WireError("runt", f"an IKE header takes 28 bytes, here are {max(end - offset, 0)}")
+    arrived_bytes = len(data) - offset
+    if arrived_bytes < HEADER_SIZE_BYTES:
+        raise WireError("runt", f"an IKE header takes 28 bytes, here are {max(arrived_bytes, 0)}")
     header = IkeHeader(*_HEADER.unpack_from(data, offset))
-    if header.version >> 4 == 2 and header.spi_i and HEADER_SIZE_BYTES <= header.length <= end - offset:
+    if header.version >> 4 == 2 and header.spi_i and HEADER_SIZE_BYTES <= header.length <= arrived_bytes:
         return header
-    raise _fault(header, end - offset)
+    raise _fault(header, arrived_bytes)
 
 
 def _fault(header: IkeHeader, arrived_bytes: int) -> WireError:

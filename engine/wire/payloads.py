@@ -88,12 +88,12 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         return next((notify for notify in self.notifies if notify.type == notify_type), None)
 
 
-def parse_message(data: bytes | bytearray | memoryview, offset: int = 0, size: int | None = None) -> Message:
-    """Read the IKE message at `offset`; `size` is where the datagram ends in `data`, by default its end.
+def parse_message(data: bytes | bytearray | memoryview, offset: int = 0) -> Message:
+    """Read the IKE message at `offset` of a datagram.
 
     For people and statistics: forwarding needs `parse_header` only. Raises WireError only.
     """
-    header = parse_header(data, offset, size)
+    header = parse_header(data, offset)
     content = bytes(data[offset + HEADER_SIZE_BYTES : offset + header.length])
     types: list[int] = []
     proposals: tuple[Proposal, ...] = ()
