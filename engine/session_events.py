@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import msgspec
+
 from engine.events import EventLog
 from engine.sessions.endings import RECOGNISED
 from engine.sessions.flow import SocketAddress, format_address
@@ -22,14 +24,10 @@ class SessionEvents:
 
     def established(self, session: Session) -> None:
         """A session was set up."""
-        if session.anonymous:
-            took = "was there before: its IKE messages were not seen"
-        elif (span_s := session.handshake_s) is None:
-            took = "was there before: the beginning of its handshake was not seen"
-        else:
-            took = f"was set up in {_precise(span_s)}"
-        text = f"{_client(session)} on {session.server.name} {took}; {session.why}"
-        self._tell("info", "session-established", text, session)
+        words = _SetUp(
+            session.whereabouts, session.host, session.server.name, session.anonymous, session.handshake_s, session.why
+        )
+        self._tell("info", "session-established", words, session)
 
     def moved(self, session: Session, before: SocketAddress) -> None:
         """The client goes on from elsewhere, and keeps its real server."""
@@ -39,7 +37,7 @@ class SessionEvents:
 
     def ended(self, session: Session, reason: str) -> None:
         """A session ends: one that was never established failed."""
-        who, server = _client(session), session.server.name
+        who, server = _client(session.whereabouts, session.host), session.server.name
         if session.was_established:
             passed = totals(session)
             lived = spelled_span(session.last_activity_s() - session.created_s)
@@ -48,14 +46,34 @@ class SessionEvents:
         elif reason is not RECOGNISED:
             self._tell("notice", "session-failed", f"{who} on {server} was never set up: {reason}", session)
 
-    def _tell(self, severity: str, kind: str, text: str, session: Session) -> None:
+    def _tell(self, severity: str, kind: str, text: object, session: Session) -> None:
         self._events.add_of_session(
             severity, kind, text, service=session.service.name, server=session.server.name, client=session.host
         )
 
 
-def _client(session: Session) -> str:
-    return format_address(place) if (place := session.whereabouts) else session.host
+class _SetUp(msgspec.Struct, frozen=True, gc=False):
+    """How a session was set up, as it then was: there may be thousands a second, and few are ever read."""
+
+    place: SocketAddress | None
+    host: str
+    server: str
+    anonymous: bool
+    handshake_s: float | None
+    why: str
+
+    def __str__(self) -> str:
+        if self.anonymous:
+            took = "was there before: its IKE messages were not seen"
+        elif self.handshake_s is None:
+            took = "was there before: the beginning of its handshake was not seen"
+        else:
+            took = f"was set up in {_precise(self.handshake_s)}"
+        return f"{_client(self.place, self.host)} on {self.server} {took}; {self.why}"
+
+
+def _client(place: SocketAddress | None, host: str) -> str:
+    return format_address(place) if place else host
 
 
 def _precise(span_s: float) -> str:
