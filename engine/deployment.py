@@ -221,6 +221,7 @@ class Deployment:
     async def _update(self, service: Service, config: ServiceConfig) -> int:
         ended = 0
         old, service.config = service.config, config
+        service.address = str(config.address)
         if _endpoints(old) != _endpoints(config):
             self._listen(service)
             ended += await self.end_sessions(self._sessions_of(service), "the service's address or ports changed")

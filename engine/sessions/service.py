@@ -36,6 +36,8 @@ class Service:
         max_records: int,
     ) -> None:
         self.config = config
+        self.address = str(config.address)
+        """Its address, as text."""
         self.snat_pool = snat_pool
         self.servers = servers
         self.scheduler = scheduler

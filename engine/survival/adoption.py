@@ -81,7 +81,7 @@ class Adoption:
         self._flows: dict[FlowKey, tuple[Flow, bool]] = {}
         """With whether each kept a persistence record alive."""
         self._forwarded: dict[FlowKey, Forwarded] = {}
-        ends = {(str(s.config.address), s.config.nat_t_port): s.name for s in services.values()}
+        ends = {(s.address, s.config.nat_t_port): s.name for s in services.values()}
         for found in forwarded:
             name = ends.get(found.service[:2])
             if name is None:

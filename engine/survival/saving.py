@@ -33,6 +33,8 @@ BEGINNING_S: Final = 1.0
 TRIED_AGAIN_S: Final = 10.0
 AT_ONCE: Final = 100
 """Sessions between two turns of the forwarder: a millisecond."""
+WRITTEN_AT_ONCE_BYTES: Final = 1 << 18
+"""To hand a thread something to write takes as long as to put twenty sessions into a record."""
 
 
 class Saving:
@@ -127,7 +129,7 @@ class Saving:
         everything = self._everything()
         files = [fresh] if self._file is None else [self._file, fresh]
         while some := list(islice(everything, AT_ONCE)):
-            await self._write([fresh], some)
+            await trio.to_thread.run_sync(fresh.append, self._framed(some))
             if trio.current_time() - self._appended_s >= SAVED_EVERY_S:
                 await self._append_changes(files)
         # Last, so that nothing that was written above is later than it.
@@ -136,17 +138,26 @@ class Saving:
     async def _append_changes(self, files: Sequence[JournalFile], *, or_nothing: bool = False) -> None:
         now_s = trio.current_time()
         changes = self._changes(now_s - BEGINNING_S)
+        data = b""
         for some in _portions(changes, or_nothing=or_nothing or now_s - self._appended_s >= TOLD_EVERY_S):
-            await self._write(files, some)
-            self._appended_s = trio.current_time()
+            data += self._framed(some)
+            await trio.lowlevel.checkpoint()
+            if len(data) >= WRITTEN_AT_ONCE_BYTES:
+                await self._append(files, data)
+                data = b""
+        if data:
+            await self._append(files, data)
 
-    async def _write(self, files: Iterable[JournalFile], records: Iterable[Record]) -> None:
+    def _framed(self, records: Iterable[Record]) -> bytes:
         some = list(records)
         self._written += len(some)
-        data = frame(Moment.now(trio.current_time()), some)
+        return frame(Moment.now(trio.current_time()), some)
+
+    async def _append(self, files: Iterable[JournalFile], data: bytes) -> None:
         for file in files:
             # A disk may take its time, in which datagrams must not wait.
             await trio.to_thread.run_sync(file.append, data)
+        self._appended_s = trio.current_time()
 
     def _everything(self) -> Iterator[Record]:
         for service in list(self._services.values()):

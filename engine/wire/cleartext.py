@@ -15,7 +15,7 @@ LARGEST_COMPLAINT_BYTES: Final = 400
 CONTENT: Final = frozenset({PayloadType.SK, PayloadType.SKF, PayloadType.SA, 0})
 """First payloads of messages that complain of nothing: encrypted ones, and agreements."""
 _INIT = Exchange.IKE_SA_INIT
-_VENDOR = PayloadType.V
+_NOTIFY, _VENDOR = PayloadType.N, PayloadType.V
 
 
 def complaints(header: IkeHeader, data: bytes | bytearray | memoryview, offset: int) -> tuple[Notify, ...]:
@@ -29,8 +29,7 @@ def complaints(header: IkeHeader, data: bytes | bytearray | memoryview, offset: 
         return ()
     content = bytes(data[offset + HEADER_SIZE_BYTES : offset + header.length])
     try:
-        chain = payload_chain(header.next_payload, content)
-        return tuple(parse_notify(body) for payload_type, body in chain if payload_type == PayloadType.N)
+        return tuple(parse_notify(body) for _, body in payload_chain(header.next_payload, content, _NOTIFY))
     except WireError:
         return ()
 
@@ -38,5 +37,5 @@ def complaints(header: IkeHeader, data: bytes | bytearray | memoryview, offset: 
 def read_vendor_ids(message: bytes) -> tuple[bytes, ...]:
     """The vendor ids of an IKE message, without non-ESP marker; raises WireError only."""
     header = parse_header(message)
-    chain = payload_chain(header.next_payload, message[HEADER_SIZE_BYTES : header.length])
-    return tuple([body for payload_type, body in chain if payload_type == _VENDOR])
+    content = message[HEADER_SIZE_BYTES : header.length]
+    return tuple([body for _, body in payload_chain(header.next_payload, content, _VENDOR)])

@@ -46,7 +46,7 @@ class PayloadType(IntEnum):
 
 
 _NAMES = {payload.value: payload.name for payload in PayloadType}
-_ENCRYPTED: Final = (PayloadType.SK, PayloadType.SKF)
+_ENCRYPTED: Final = frozenset({PayloadType.SK, PayloadType.SKF})
 
 
 def payload_name(payload_type: int) -> str:
@@ -130,13 +130,17 @@ def parse_message(data: bytes | bytearray | memoryview, offset: int = 0) -> Mess
     )
 
 
-def payload_chain(payload_type: int, content: bytes) -> list[tuple[int, bytes]]:
-    """Type and body of each payload, an encrypted one as the last; raises WireError only."""
+def payload_chain(payload_type: int, content: bytes, only: int | None = None) -> list[tuple[int, bytes]]:
+    """Type and body of each payload, or of those of `only` one type; nothing follows an encrypted one.
+
+    Raises WireError only.
+    """
     chain: list[tuple[int, bytes]] = []
-    at, size = 0, len(content)
-    while payload_type != 0:
-        if len(chain) == MAX_PAYLOADS:
+    at, size, left = 0, len(content), MAX_PAYLOADS
+    while payload_type:
+        if not left:
             raise WireError("bad-payload", f"the message has more than {MAX_PAYLOADS} payloads")
+        left -= 1
         body_at = at + _GENERIC_BYTES
         if body_at > size:
             raise WireError("bad-payload", f"the message ends before its {payload_name(payload_type)} payload")
@@ -144,7 +148,8 @@ def payload_chain(payload_type: int, content: bytes) -> list[tuple[int, bytes]]:
         at += length
         if at < body_at or at > size:
             raise WireError("bad-payload", f"a {payload_name(payload_type)} payload cannot have {length} bytes here")
-        chain.append((payload_type, content[body_at:at]))
+        if only is None or payload_type == only:
+            chain.append((payload_type, content[body_at:at]))
         if payload_type in _ENCRYPTED:
             return chain
         payload_type = next_type

@@ -38,6 +38,31 @@ async def test_only_what_changed_is_written(tmp_path: Path) -> None:
     assert 0 < world.journal.stat().st_size - whole_bytes < whole_bytes / 50
 
 
+@pytest.mark.parametrize(("written_at_once_bytes", "pieces"), [(saving.WRITTEN_AT_ONCE_BYTES, 1), (1, 20)])
+async def test_many_changes_are_written_in_few_pieces_and_none_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written_at_once_bytes: int, pieces: int
+) -> None:
+    """To hand a thread each turn's share takes longer than to make it."""
+    monkeypatch.setattr(saving, "AT_ONCE", 5)
+    monkeypatch.setattr(saving, "WRITTEN_AT_ONCE_BYTES", written_at_once_bytes)
+    world = SavedWorld(tmp_path)
+    await world.saving.save()
+    for number in range(1, 51):
+        world.connect(f"198.51.100.{number}", number)
+    written: list[bytes] = []
+    append = JournalFile.append
+
+    def noted(file: JournalFile, data: bytes) -> None:
+        written.append(data)
+        append(file, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JournalFile, "append", noted)
+        await world.saving.save()
+    assert len(written) == pieces
+    assert (await world.after_restart()).picture() == world.picture()
+
+
 async def at_once(do: Callable[..., T], *arguments: object) -> T:
     """Do what else a thread does, for which the clock does not wait."""
     await trio.lowlevel.checkpoint()
