@@ -23,12 +23,15 @@ class KernelFlow:
         "packets_out",
         "size_in",
         "size_out",
+        "source",
         "table",
     )
 
     def __init__(self, flow: Flow, entries: Entries, table: FlowTable, from_client: int, from_server: int) -> None:
         self.flow = flow
         self.entries = entries
+        self.source = flow.source
+        """From where its entries have it sent on."""
         self.table = table
         self.from_client = from_client
         self.from_server = from_server

@@ -68,13 +68,17 @@ class Reconciler:
 
     def offer(self, flow: Flow) -> None:
         """Have a flow looked at: it, its sessions or its source address have changed, or it has ended."""
-        # Most offers are of flows on which a session is being set up: nothing is to be done about these yet.
-        if flow in self._held or flow in self._waiting:
-            self._offered[flow] = None
-        elif carries_tunnel(flow):
+        held = self._held.get(flow)
+        if carries_tunnel(flow):
+            if held is not None and held.source == flow.source:
+                # Its tunnel is up now, say: what the kernel has of it is the same.
+                return
             if flow.owner is not None and flow.owner.half_open:
                 self.beginning.append(flow)
-            self._offered[flow] = None
+        elif held is None and flow not in self._waiting:
+            # Most offers are of flows on which a session is being set up: nothing is to be done about these yet.
+            return
+        self._offered[flow] = None
 
     def begin(self, now_s: float) -> None:
         """Give flows to the kernel before their first ESP can come; those that are very many have to wait."""

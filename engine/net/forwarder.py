@@ -229,21 +229,19 @@ class Forwarder:
 
     def _try_to_open(self, flow: Flow) -> bool:
         try:
-            self._open(flow)
+            if flow.service.is_snat:
+                self._open_snat(flow)
+            else:
+                self.upstreams.open(flow, ANY_ADDRESS)
         except OSError as error:
             flow.service.drops[send_failure(error.errno)] += 1
             return False
-        return True
-
-    def _open(self, flow: Flow) -> None:
-        if flow.service.is_snat:
-            self._open_snat(flow)
-        else:
-            self.upstreams.open(flow, ANY_ADDRESS)
-        # With another source, the kernel's entries of the flow are wrong.
-        self.fast_path.offer(flow)
+        if flow.port is _NAT_T:
+            # With another source, the kernel's entries of the flow are wrong.
+            self.fast_path.offer(flow)
         for session in flow.sessions:
             self.table.mark(session)
+        return True
 
     def _open_snat(self, flow: Flow) -> None:
         session = flow.sessions[-1]

@@ -15,13 +15,7 @@ def sources_for(session: Session, pool: Sequence[str]) -> Iterator[str]:
 
     Servers limit the IKE SAs that they accept from one address.
     """
-    use = session.server.source_use
-    if session.source_address:
-        yield session.source_address
-    elif not pool:
-        yield ANY_ADDRESS
-    others = [address for address in pool if address != session.source_address]
-    while others:
-        least_used = min(others, key=use.__getitem__)
-        yield least_used
-        others.remove(least_used)
+    use = session.server.source_use.__getitem__
+    first = session.source_address or min(pool, key=use, default=ANY_ADDRESS)
+    yield first
+    yield from sorted((address for address in pool if address != first), key=use)

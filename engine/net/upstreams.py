@@ -149,17 +149,17 @@ class Upstreams:
 
         A flow that had a port before has it again, unless somebody else does.
         """
+        if server not in self._answering:
+            return None
         if flow.source is not None:
-            if flow.source[1] not in self._spare_ports:
-                return None
-            if flow.source[0] not in self._spare_hosts or server not in self._answering:
+            if flow.source[0] not in self._spare_hosts or flow.source[1] not in self._spare_ports:
                 return None
             raw_source = to_raw(flow.source)
             if server + raw_source not in self.disguised:
                 return raw_source
             flow.source = None
         raw_host = self._spare_hosts.get(host)
-        if raw_host is None or server not in self._answering:
+        if raw_host is None:
             return None
         for port in islice(self._next_ports, PORTS_TRIED):
             raw_source = raw_host[:2] + port.to_bytes(2) + raw_host[4:]

@@ -171,10 +171,10 @@ def test_a_step_looks_at_a_bounded_number_of_flows_also_where_none_changes_paths
     monkeypatch.setattr(reconciler, "LOOKED_AT_ONCE", 3)
     kernel = KernelDouble()
     here = world(kernel)
-    flows = [nat_t_flow(here.connect(f"198.51.100.{number}", number)) for number in range(1, 9)]
+    for number in range(1, 9):
+        here.connect(f"198.51.100.{number}", number)
     kernel.settle(here.now_s)
-    for flow in flows:
-        kernel.offer(flow)
+    kernel.reconciler.offer_held()
     assert [kernel.reconciler.step(here.now_s) for _ in range(3)] == [True, True, False]
 
 
