@@ -30,7 +30,7 @@ from engine.wire.cookie import CookieKeys
 
 RECONCILE_EVERY_S = 0.1
 COUNT_EVERY_S = 1.0
-READ_PER_S = 20_000
+READ_PER_S = 10_000
 """Flows whose counters are read in a second, if there are so many: a few hundredths of a core."""
 VERIFY_EVERY_S = 10.0
 FOLLOW_EVERY_S = 0.25

@@ -52,6 +52,12 @@ class KernelFlow:
         flow.packets_out, flow.bytes_out = max(flow.packets_out, self.packets_out), max(flow.bytes_out, self.size_out)
         flow.change_path(fast=self.packets_in + self.packets_out > 0)
 
+    @property
+    def is_credited(self) -> bool:
+        """Whether nothing has passed since the kernel was last read."""
+        packets = self.table.packets
+        return packets[self.from_client] == self.packets_in and packets[self.from_server] == self.packets_out
+
     def credit(self, now_ticks: int, now_s: float) -> bool:
         """Add to the flow what the kernel has counted since, and the SPIs that it saw last.
 
@@ -63,16 +69,22 @@ class KernelFlow:
             size_bytes = table.size_bytes[self.from_client]
             flow.packets_in += (packets - self.packets_in) & _PACKETS_MASK
             flow.bytes_in += size_bytes - self.size_in
-            flow.last_in_s = max(flow.last_in_s, now_s - age_s(table.last_used[self.from_client], now_ticks))
-            flow.change_path(fast=True)
+            at_s = now_s - age_s(table.last_used[self.from_client], now_ticks)
+            if at_s > flow.last_in_s:
+                flow.last_in_s = at_s
+            if not flow.fast:
+                flow.change_path(fast=True)
             self.packets_in, self.size_in = packets, size_bytes
         packets = table.packets[self.from_server]
         if packets != self.packets_out:
             size_bytes = table.size_bytes[self.from_server]
             flow.packets_out += (packets - self.packets_out) & _PACKETS_MASK
             flow.bytes_out += size_bytes - self.size_out
-            flow.last_out_s = max(flow.last_out_s, now_s - age_s(table.last_used[self.from_server], now_ticks))
-            flow.change_path(fast=True)
+            at_s = now_s - age_s(table.last_used[self.from_server], now_ticks)
+            if at_s > flow.last_out_s:
+                flow.last_out_s = at_s
+            if not flow.fast:
+                flow.change_path(fast=True)
             self.packets_out, self.size_out = packets, size_bytes
         inward, outward = table.esp_words[self.from_client], table.esp_words[self.from_server]
         if outward and outward not in flow.esp_out:

@@ -129,7 +129,7 @@ class Reconciler:
     def refresh(self, flow: Flow, now_s: float) -> None:
         """Add to a flow what the kernel has counted by now."""
         if held := self._held.get(flow):
-            self._credit(held, tick_now(), now_s)
+            self._read(held, tick_now(), now_s)
 
     def credit_all(self, clock: Callable[[], float]) -> Iterator[int]:
         """Add to every flow what the kernel has counted, some of them each turn; yields how many those were."""
@@ -137,10 +137,8 @@ class Reconciler:
         while some := list(islice(everything, CREDITED_AT_ONCE)):
             now_ticks, now_s = tick_now(), clock()
             for held in some:
-                if self._has(held) and not self._credit(held, now_ticks, now_s):
-                    # A NAT may have given the address and port to another client: the slow path looks, and decides.
-                    self._take_back(held, now_s)
-                    self._waiting[held.flow] = ""
+                if not held.is_credited and self._has(held):
+                    self._read(held, now_ticks, now_s)
             yield len(some)
 
     def abandon(self, server: RealServer, now_s: float) -> Iterator[int]:
@@ -165,16 +163,23 @@ class Reconciler:
         """Whether a flow still is where it was: its slots may be another's after a turn."""
         return self._held.get(held.flow) is held
 
+    def _read(self, held: KernelFlow, now_ticks: int, now_s: float) -> None:
+        """Add to a flow what the kernel has counted, and leave it to the slow path if that is of another tunnel."""
+        if not self._credit(held, now_ticks, now_s):
+            # A NAT may have given the address and port to another client: the slow path looks, and decides.
+            self._take_back(held, now_s)
+            self._waiting[held.flow] = ""
+
     def _credit(self, held: KernelFlow, now_ticks: int, now_s: float) -> bool:
         """Add to a flow what the kernel has counted; False: its latest ESP is another tunnel's."""
-        owner = held.flow.owner
-        if owner is None or not owner.half_open:
+        flow = held.flow
+        if flow.settled or flow.owner is None or not flow.owner.half_open:
             return held.credit(now_ticks, now_s)
         before = held.packets_in, held.packets_out
         is_its_own = held.credit(now_ticks, now_s)
         # What was counted earlier says nothing: EAP may be going on since.
         if is_its_own and before != (held.packets_in, held.packets_out):
-            self._carried(held.flow, now_s)
+            self._carried(flow, now_s)
         return is_its_own
 
     def _look_at(self, flow: Flow, now_s: float) -> int:

@@ -397,6 +397,21 @@ def test_esp_of_another_tunnel_on_a_flow_of_the_kernel_s_is_left_to_the_slow_pat
     assert kernel.reconciler.complete is False, "the server has not answered on the new way yet"
 
 
+def test_esp_of_another_tunnel_is_noticed_by_whoever_reads_it_first() -> None:
+    """A session that is on somebody's screen is read every second."""
+    kernel = KernelDouble()
+    here = world(kernel, persistence=PersistenceKind.IKE_SPI)
+    gone, _ = (here.connect("198.51.100.7", spi, ike_port=spi, nat_t_port=4499 + spi) for spi in (1, 2))
+    kernel.settle(here.now_s)
+    kernel.forward(CLIENT + SERVICE + (4501).to_bytes(2, "big") + PORT, 100, spi=0xC000_0002)
+    read_all(kernel, here)
+    here.now_s += 60
+    kernel.forward(CLIENT + SERVICE + PORT + PORT, 100, spi=0xC000_0002)
+    here.table.refresh(gone, here.now_s)
+    assert len(kernel.reconciler) == 1
+    assert nat_t_flow(gone).packets_in
+
+
 def test_what_seemed_another_tunnel_s_is_the_kernel_s_again_once_the_server_talks() -> None:
     """Two servers chose the same SPI: both tunnels are forwarded by the kernel in the end."""
     kernel = KernelDouble()
