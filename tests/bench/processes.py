@@ -60,6 +60,21 @@ class Process:
             time.sleep(0.02)
         raise RuntimeError(f"{self.child.args!r} did not bind UDP {address}:{port} within {timeout_s} s")
 
+    def await_rest(self, below_share: float, for_s: float, timeout_s: float) -> None:
+        """Return once the program has used less than a share of a core for so long.
+
+        Raises RuntimeError when it does not come to rest in time.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            start_s, used_s = time.monotonic(), self.cpu_s()
+            time.sleep(for_s)
+            share = (self.cpu_s() - used_s) / (time.monotonic() - start_s)
+            if share < below_share:
+                return
+            if time.monotonic() > deadline_s:
+                raise RuntimeError(f"{self.child.args!r} still uses {share:.0%} of a core after {timeout_s} s")
+
     def ended(self) -> RuntimeError:
         """What to raise when the program should not have ended: the end of its log."""
         return RuntimeError(f"{self.child.args!r} ended: {self.log.read_text()[-2000:]}")

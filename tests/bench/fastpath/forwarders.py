@@ -23,6 +23,8 @@ from .traffic import Traffic
 
 TUNNELS_AT_ONCE = 64
 INSTALLED_WITHIN_S = 60
+RESTS_BELOW, RESTS_FOR_S, RESTS_WITHIN_S = 0.1, 3, 60
+"""Of a core: setting tunnels up takes all of it, and their books and journal go on for some seconds."""
 CONNTRACK_TIMEOUTS = ("net.netfilter.nf_conntrack_udp_timeout=600", "net.netfilter.nf_conntrack_udp_timeout_stream=600")
 NFTABLES_RULES = f"""\
 table ip bench {{
@@ -104,7 +106,9 @@ def _ours(traffic: Traffic, clients: int) -> Iterator[Ready]:
         if tunnels.failed:
             raise RuntimeError(f"{tunnels.failed} of {clients} tunnels did not come up: nothing to measure")
         await_kernel_flows(configuration, clients)
-        yield Ready(_learned(traffic, client_flows(clients, SERVICE_ADDRESS)), process)
+        flows = _learned(traffic, client_flows(clients, SERVICE_ADDRESS))
+        process.await_rest(RESTS_BELOW, RESTS_FOR_S, RESTS_WITHIN_S)
+        yield Ready(flows, process)
 
 
 GENERATOR_ALONE = Forwarder("generator alone", _nothing)
