@@ -10,7 +10,7 @@ from engine.config.schema import AdminState, Config, RealServer, Service
 from engine.config.validate import server_ports
 from engine.control.records import Effect
 from engine.live import NOT_IN_FORCE, Live
-from engine.policy.eligibility import Standing, why_ineligible
+from engine.policy.eligibility import why_ineligible
 from engine.wording import count, grouped, verb
 
 RESTART_KEYS = ("control_socket", "control_group", "state_dir", "max_open_sockets")
@@ -173,16 +173,8 @@ def _takes_sessions(old: Service | None, new: Service, server: RealServer, live:
     now = live.server(new, server) if kept else NOT_IN_FORCE
     if old is not None and old.health.type is not new.health.type:
         now = replace(now, health="unknown")
-    standing = Standing(
-        admin_state=server.state,
-        health=now.health,
-        weight=server.weight,
-        sessions=now.sessions - now.asleep,
-        max_sessions=server.max_sessions,
-        agent_load=None,
-        adaptive=False,
-    )
-    return why_ineligible(standing) is None
+    places_taken = now.sessions - now.asleep
+    return why_ineligible(server.state, now.health, server.weight, places_taken, server.max_sessions, None) is None
 
 
 def _ending(sessions: int) -> str:

@@ -10,8 +10,8 @@ import msgspec
 from engine.config.schema import AdminState
 from engine.control.records import Effect
 from engine.control.status import Series
-from engine.policy.candidate import Candidate
-from engine.policy.eligibility import Ineligible, Standing, why_ineligible
+from engine.policy.candidate import Snapshot
+from engine.policy.eligibility import Ineligible, why_ineligible
 from engine.policy.shares import WITHOUT_WEIGHTS, long_run_shares
 from engine.wording import NAMES_SPELLED, count, grouped, listed, spelled_span, staying, verb
 
@@ -19,12 +19,28 @@ SHORTEST_WATCH_S = 300.0
 """How long sessions must have been watched before their rate says anything."""
 
 
+class Standing(msgspec.Struct, frozen=True):
+    """What decides whether a real server takes new sessions: see `engine.policy.eligibility.why_ineligible`."""
+
+    admin_state: str
+    health: str
+    weight: int
+    sessions: int
+    max_sessions: int
+    agent_load: int | None
+
+    @property
+    def why_ineligible(self) -> Ineligible | None:
+        """The weightiest reason why it takes none."""
+        return why_ineligible(*msgspec.structs.astuple(self))
+
+
 @dataclass(frozen=True, slots=True)
 class Outlook:
     """A real server as a forecast sees it."""
 
     standing: Standing
-    candidate: Candidate
+    candidate: Snapshot
     health_reason: str
     asleep: int = 0
     """Sessions that take no place, but end with the others."""
@@ -37,7 +53,7 @@ class Outlook:
     @property
     def takes_sessions(self) -> bool:
         """Whether new sessions may go to it."""
-        return why_ineligible(self.standing) is None
+        return self.standing.why_ineligible is None
 
     @property
     def wanted(self) -> bool:
@@ -227,7 +243,7 @@ def _why_not(server: Outlook) -> str:
     name, standing = server.name, server.standing
     if standing.admin_state != AdminState.ENABLED:
         return f"{name} takes no new sessions, as before."
-    match why_ineligible(standing):
+    match standing.why_ineligible:
         case Ineligible.DOWN:
             return f"{name} is down ({server.health_reason}): it takes no new sessions until its probes succeed."
         case Ineligible.FULL:

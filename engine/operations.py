@@ -19,7 +19,7 @@ from engine.browsing import Browser
 from engine.capture.capture import Capture
 from engine.clients import Clients
 from engine.config import edit
-from engine.config.schema import AdminState
+from engine.config.schema import AdminState, SchedulerKind
 from engine.configuration import Configuration
 from engine.control.api import Refused
 from engine.control.calls import MAX_POINTS
@@ -41,12 +41,12 @@ from engine.control.records import (
 from engine.control.status import EngineStatus, ProbeRow, Series, ServerHistory
 from engine.deployment import Deployment
 from engine.events import EventLog
-from engine.forecast import Outlook, forecast, leaving
+from engine.forecast import Outlook, Standing, forecast, leaving
 from engine.net.forwarder import Forwarder
 from engine.sessions.query import BadQuery, parse_network
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
-from engine.sessions.steering import candidate, standing, where_clients_go
+from engine.sessions.steering import snapshot, where_clients_go
 from engine.telemetry.sampler import everything
 from engine.telemetry.telemetry import Telemetry
 from engine.version import VERSION
@@ -194,10 +194,7 @@ class Operations:
         return forecast(
             service,
             owner.config.scheduler,
-            [
-                Outlook(standing(owner, s), candidate(owner, s, now_s), s.health.reason, s.asleep)
-                for s in owner.servers.values()
-            ],
+            [_outlook(owner, each, now_s) for each in owner.servers.values()],
             server,
             state=admin_state,
             weight=weight,
@@ -300,6 +297,18 @@ class Operations:
             names = ", ".join(found.servers) or "none"
             raise Refused("not-found", f"service {service} has no real server {server!r}; real servers: {names}")
         return found, found.servers[server]
+
+
+def _outlook(service: Service, server: RealServer, now_s: float) -> Outlook:
+    standing = Standing(
+        admin_state=server.config.state,
+        health=server.health.health,
+        weight=server.weight,
+        sessions=server.established + server.half_open,
+        max_sessions=server.config.max_sessions,
+        agent_load=server.agent_load if service.config.scheduler is SchedulerKind.ADAPTIVE else None,
+    )
+    return Outlook(standing, snapshot(service, server, now_s), server.health.reason, server.asleep)
 
 
 def _admin_state(word: str | None) -> AdminState | None:

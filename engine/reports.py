@@ -25,7 +25,7 @@ from engine.sessions.query import is_pinned, path, totals, vendor_of
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
 from engine.sessions.session import Message, Session
-from engine.sessions.steering import candidate, ineligible
+from engine.sessions.steering import ineligible, snapshot
 from engine.sessions.trouble import Trouble, last_trouble
 from engine.telemetry.telemetry import Telemetry
 from engine.wire.header import exchange_name
@@ -133,7 +133,7 @@ def server_status(
         path=_path(server),
         flaps=health.flaps(now_s),
         oldest_session_s=telemetry.oldest_session_s(server),
-        eased=candidate(service, server, now_s).eased,
+        eased=snapshot(service, server, now_s).eased,
         handshakes=len(server.handshakes),
         handshake_median_s=server.handshakes.quantile_s(0.5),
         handshake_p95_s=server.handshakes.quantile_s(0.95),

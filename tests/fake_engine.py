@@ -52,11 +52,10 @@ from engine.control.status import (
     SourceUse,
     Traffic,
 )
-from engine.forecast import Leaving, Outlook, forecast
+from engine.forecast import Leaving, Outlook, Standing, forecast
 from engine.live import Live, LiveServer
 from engine.planning import Draft, make_draft, make_plan, problems_of, summed_up
-from engine.policy.candidate import Candidate
-from engine.policy.eligibility import Standing
+from engine.policy.candidate import Snapshot
 
 NOW = 1_767_614_671.0
 """2026-01-05 12:04:31 UTC."""
@@ -516,13 +515,12 @@ def outlook(server: ServerStatus) -> Outlook:
         sessions=server.sessions,
         max_sessions=server.max_sessions,
         agent_load=None,
-        adaptive=False,
     )
-    candidate = Candidate(
+    candidate = Snapshot(
         name=server.name,
         weight=server.weight,
         effective_weight=float(server.weight),
-        sessions=float(server.sessions),
+        load=float(server.sessions),
         rtt_s=server.rtt_s,
         agent_load=None,
     )

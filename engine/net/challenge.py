@@ -39,6 +39,9 @@ from engine.wire.header import HEADER_SIZE_BYTES, IkeHeader
 ROTATED_EVERY_S: Final = 60.0
 """A cookie is good for one to two of these: clients that mean it are back within seconds."""
 
+# To look up an enumeration's member by name costs as much as all else on a line that compares with it.
+_ADMIT = Verdict.ADMIT
+
 
 class ChallengeState(msgspec.Struct, frozen=True):
     """Everything that whoever challenges newcomers must know."""
@@ -80,30 +83,27 @@ class Challenge:
         """
         service = at.service
         newcomers, config = service.newcomers, service.config
-        host, port = client[:2]
+        host = client[0]
         # What repeats the message that began a session passes, but only from its own address: else whoever has a
         # session could send forged messages past the challenge. Responses, and what nobody sent, go no further anyway.
         known = not header.spi_r and service.named_by(header, host) is not None
-        if known or header.response or not port:
+        if known or header.response or not client[1]:
             return True
         newcomers.brace(config, now_s)
-        start = HEADER_SIZE_BYTES + (len(NON_ESP_MARKER) if at.port is Port.NAT_T else 0)
-        content, address = data[start:], mapped_address(peer)
         asked = newcomers.challenging(config)
-        proven = asked and self._proves(newcomers, header, content, address)
-        match newcomers.judge(config, host, challenging=asked, proven=proven):
-            case Verdict.ADMIT:
-                return True
-            case Verdict.SOURCE_LIMIT:
-                raise Unsteerable("half-open-source-limit")
-            case Verdict.SERVICE_LIMIT:
-                raise Unsteerable("half-open-limit")
-            case Verdict.CHALLENGE:
-                if not deserves_demand(header, content):
-                    raise Unsteerable("implausible-init")
+        proven = asked and self._proves(newcomers, header, _content(at, data), mapped_address(peer))
+        verdict = newcomers.judge(config, host, challenging=asked, proven=proven)
+        if verdict is _ADMIT:
+            return True
+        if verdict is Verdict.SOURCE_LIMIT:
+            raise Unsteerable("half-open-source-limit")
+        if verdict is Verdict.SERVICE_LIMIT:
+            raise Unsteerable("half-open-limit")
+        if not deserves_demand(header, _content(at, data)):
+            raise Unsteerable("implausible-init")
         if service.name not in self.state.services:
             self._enter(self.state.services | {service.name}, now_s)
-        answer = cookie_demand(header.spi_i, self.state.keys.cookie(address, header.spi_i))
+        answer = cookie_demand(header.spi_i, self.state.keys.cookie(mapped_address(peer), header.spi_i))
         at.speak(peer, NON_ESP_MARKER + answer if at.port is Port.NAT_T else answer)
         newcomers.challenges_sent += 1
         return False
@@ -141,6 +141,10 @@ class Challenge:
         if state != self.state:
             self.state = state
             self.observe(state)
+
+
+def _content(at: ClientPort, data: memoryview) -> memoryview:
+    return data[HEADER_SIZE_BYTES + (len(NON_ESP_MARKER) if at.port is Port.NAT_T else 0) :]
 
 
 def _new_key() -> bytes:

@@ -31,33 +31,31 @@ class Verdict(Enum):
     """So has the client's address."""
 
 
-class Newcomer(msgspec.Struct, frozen=True, gc=False):
-    """What the verdict on one first message depends on."""
-
-    challenging: bool
-    proven: bool
-    """It carries a cookie that was sent to its address."""
-    half_open: int
-    """Sessions of the service, without the new one."""
-    half_open_limit: int
-    """0: none."""
-    half_open_of_source: int
-    half_open_per_source: int
-    """0: no limit."""
+# To look up an enumeration's member by name costs as much as all else on a line that uses it.
+_ADMIT = Verdict.ADMIT
 
 
-def judge(newcomer: Newcomer) -> Verdict:
-    """Whether an IKE SA may begin.
+def judge(
+    *,
+    challenging: bool,
+    proven: bool,
+    half_open: int,
+    half_open_limit: int,
+    half_open_of_source: int,
+    half_open_per_source: int,
+) -> Verdict:
+    """Whether an IKE SA may begin, with so many half-open ones of its service and its source; a limit of 0 is none.
 
-    Proof comes first: else whoever forges a client's address could use up what that address may have.
+    `proven`: it carries a cookie that was sent to its address. Proof comes first: else whoever forges a client's
+    address could use up what that address may have.
     """
-    if newcomer.challenging and not newcomer.proven:
+    if challenging and not proven:
         return Verdict.CHALLENGE
-    if newcomer.half_open_per_source and newcomer.half_open_of_source >= newcomer.half_open_per_source:
+    if half_open_per_source and half_open_of_source >= half_open_per_source:
         return Verdict.SOURCE_LIMIT
-    if newcomer.half_open_limit and newcomer.half_open >= newcomer.half_open_limit:
+    if half_open_limit and half_open >= half_open_limit:
         return Verdict.SERVICE_LIMIT
-    return Verdict.ADMIT
+    return _ADMIT
 
 
 def linger(lingering: float, unanswered: int, since_s: float, half_open_s: float, threshold: int) -> float:

@@ -3,24 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol, TypeVar
 
 import msgspec
 
 
-class Candidate(msgspec.Struct, frozen=True, gc=False):
-    """A real server that a new session may go to."""
+class Candidate(Protocol):
+    """A real server that a new session may go to: most figures are asked of the few schedulers that go by them."""
+
+    @property
+    def name(self) -> str:
+        """Unique within the service."""
+
+    @property
+    def weight(self) -> int:
+        """As configured; 0 takes no new sessions."""
+
+    @property
+    def effective_weight(self) -> float:
+        """After slow start; above 0 whenever the weight is."""
+
+    @property
+    def load(self) -> float:
+        """Established sessions, plus a quarter of the half-open ones."""
+
+    @property
+    def rtt_s(self) -> float | None:
+        """Smoothed round-trip time of health probes; None: never measured."""
+
+    @property
+    def agent_load(self) -> int | None:
+        """0 idle to 100 overloaded, 101 down, 102 disabled; None: the agent has not answered."""
+
+
+AnyCandidate = TypeVar("AnyCandidate", bound=Candidate)
+
+
+class Snapshot(msgspec.Struct, frozen=True, gc=False):
+    """A candidate as it was at one moment."""
 
     name: str
     weight: int
-    """As configured; 0 takes no new sessions."""
     effective_weight: float
-    """After slow start; above 0 whenever the weight is."""
-    sessions: float
-    """Established ones, plus a quarter of the half-open ones."""
+    load: float
     rtt_s: float | None
-    """Smoothed round-trip time of health probes; None: never measured."""
     agent_load: int | None
-    """0 idle to 100 overloaded, 101 down, 102 disabled; None: the agent has not answered."""
 
     @property
     def eased(self) -> float:
@@ -28,6 +55,6 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
         return self.effective_weight / self.weight if self.weight else 1.0
 
 
-def weighted(candidates: Iterable[Candidate]) -> list[Candidate]:
+def weighted(candidates: Iterable[AnyCandidate]) -> list[AnyCandidate]:
     """Those that take new sessions at all: weight above 0, in the order given."""
     return [candidate for candidate in candidates if candidate.weight > 0]

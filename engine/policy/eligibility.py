@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-import msgspec
-
 AGENT_DOWN = 101
 """The load agent's word for a server that is out of order."""
 AGENT_DISABLED = 102
@@ -24,42 +22,28 @@ class Ineligible(StrEnum):
     FULL = "full"
 
 
-class Standing(msgspec.Struct, frozen=True, gc=False):
-    """What eligibility depends on."""
+def why_ineligible(
+    admin_state: str, health: str, weight: int, sessions: int, max_sessions: int, agent_load: int | None
+) -> Ineligible | None:
+    """The weightiest reason why a server takes no new session; None: it does.
 
-    admin_state: str
-    """enabled, drain or disabled."""
-    health: str
-    """up, down or unknown."""
-    weight: int
-    sessions: int
-    """In any phase: a half-open one takes a place too."""
-    max_sessions: int
-    """0: no limit."""
-    agent_load: int | None
-    adaptive: bool
-    """Whether the scheduler listens to the load agent."""
-
-
-def why_ineligible(server: Standing) -> Ineligible | None:
-    """The weightiest reason why the server takes no new session; None: it does.
+    `admin_state` is enabled, drain or disabled; `health` is up, down or unknown; of `sessions` half-open ones take a
+    place too, and 0 `max_sessions` are no limit; `agent_load` is None if the scheduler does not listen to the agent.
 
     A server of unknown health is eligible: otherwise each start of the engine would turn clients away until
     the first verdict, and a service without health check for ever.
     """
-    if server.admin_state == "disabled":
+    if admin_state == "disabled":
         return Ineligible.DISABLED
-    if server.health == "down":
+    if health == "down":
         return Ineligible.DOWN
-    if server.admin_state == "drain":
+    if admin_state == "drain":
         return Ineligible.DRAIN
-    if server.adaptive and server.agent_load == AGENT_DOWN:
-        return Ineligible.AGENT_DOWN
-    if server.adaptive and server.agent_load == AGENT_DISABLED:
-        return Ineligible.AGENT_DISABLED
-    if server.weight <= 0:
+    if agent_load is not None and agent_load >= AGENT_DOWN:
+        return Ineligible.AGENT_DOWN if agent_load == AGENT_DOWN else Ineligible.AGENT_DISABLED
+    if weight <= 0:
         return Ineligible.NO_WEIGHT
-    if server.max_sessions and server.sessions >= server.max_sessions:
+    if max_sessions and sessions >= max_sessions:
         return Ineligible.FULL
     return None
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from engine.policy.candidate import Candidate, weighted
+from engine.policy.candidate import Snapshot, weighted
 from engine.policy.schedulers.round_robin import adaptive_shares, equal_shares, weight_shares
 
 WITHOUT_WEIGHTS = frozenset({"round-robin", "least-connections"})
 """Schedulers to which a weight says only whether a server takes sessions at all."""
 
 
-def long_run_shares(scheduler: str, candidates: Sequence[Candidate]) -> dict[str, float]:
+def long_run_shares(scheduler: str, candidates: Sequence[Snapshot]) -> dict[str, float]:
     """Parts of 1 by name, of servers that take new sessions, with every slow start over.
 
     For the quickest server of `weighted-response-time` it goes by the latest probes, for `adaptive` by what the load

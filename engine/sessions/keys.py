@@ -83,16 +83,18 @@ def keep_record(session: Session, flow: Flow, now_s: float) -> None:
 
     A session that was set up elsewhere does not change where others of its new address go.
     """
-    service = session.service
-    if flow.persistence is not None or service.config.persistence is not _SOURCE_ADDRESS:
+    if flow.persistence is not None:
         return
+    config, records = session.service.config, session.service.persistence
+    if config.persistence is not _SOURCE_ADDRESS:
+        return
+    network = client_network(flow.client[0], config.persistence_prefix)
     if not session.half_open:
-        network = client_network(flow.client[0], service.config.persistence_prefix)
-        record = service.persistence.get(network, service.config.persistence_timeout_s, now_s)
+        record = records.get(network, config.persistence_timeout_s, now_s)
         if record is not None and record.flows and record.server is not session.server:
             return
-    flow.persistence = remember(service, flow.client[0], session.server, now_s)
-    service.persistence.take(flow.persistence)
+    flow.persistence = records.remember(network, session.server, now_s)
+    records.take(flow.persistence)
 
 
 def _leave_host(session: Session) -> None:

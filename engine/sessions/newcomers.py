@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import lru_cache
 from ipaddress import IPv6Network
+from operator import itemgetter
 
 from engine.config.schema import CookieChallenge
 from engine.config.schema import Service as ServiceConfig
-from engine.policy.admission import Flood, Newcomer, Verdict, judge, linger, watch
+from engine.policy.admission import Flood, Verdict, judge, linger, watch
 
 SOURCE_PREFIX_V6 = 64
 """Whoever has one IPv6 address has as many as this: counted singly they would never reach a limit."""
 SOURCES_COMPARED = 5_000
 TICK_S = 1.0
+
+# To look up an enumeration's member by name costs as much as all else on a line that compares with it.
+_ALWAYS, _AUTO = CookieChallenge.ALWAYS, CookieChallenge.AUTO
 
 
 class Newcomers:
@@ -29,7 +32,7 @@ class Newcomers:
         """Challenges that nobody answered, of late."""
         self._source_of: dict[int, str] = {}
         """By the number of each half-open session: its client may move meanwhile."""
-        self._by_source: Counter[str] = Counter()
+        self._by_source: dict[str, int] = {}
         self._lingering = 0.0
         self._unanswered = 0
         self._looked_s = 0.0
@@ -43,19 +46,20 @@ class Newcomers:
         """The source that most of these are from, and how many; nothing if there are too many sources to look at."""
         if not 0 < len(self._by_source) <= SOURCES_COMPARED:
             return "", 0
-        return self._by_source.most_common(1)[0]
+        return max(self._by_source.items(), key=itemgetter(1))
 
     def enter(self, number: int, host: str) -> None:
         """A half-open session of a client address began with an IKE_SA_INIT request, or has repeated it."""
         if number not in self._source_of:
             source = self._source_of[number] = source_of(host)
-            self._by_source[source] += 1
+            self._by_source[source] = self._by_source.get(source, 0) + 1
 
     def leave(self, number: int) -> None:
         """A session is half-open no longer; one that is not known here began otherwise, such as after a restart."""
         if source := self._source_of.pop(number, ""):
-            self._by_source[source] -= 1
-            if not self._by_source[source]:
+            if left := self._by_source[source] - 1:
+                self._by_source[source] = left
+            else:
                 del self._by_source[source]
 
     def of_source(self, host: str) -> int:
@@ -64,25 +68,18 @@ class Newcomers:
 
     def challenging(self, config: ServiceConfig) -> bool:
         """Whether newcomers are asked for cookies now."""
-        match config.cookie_challenge:
-            case CookieChallenge.ALWAYS:
-                return True
-            case CookieChallenge.AUTO:
-                return self.flood is not None
-            case CookieChallenge.OFF:
-                return False
+        asked = config.cookie_challenge
+        return asked is _ALWAYS or (asked is _AUTO and self.flood is not None)
 
     def judge(self, config: ServiceConfig, host: str, *, challenging: bool, proven: bool) -> Verdict:
         """Whether an IKE SA of a client address may begin; `proven`: it brought a cookie that was sent there."""
         return judge(
-            Newcomer(
-                challenging=challenging,
-                proven=proven,
-                half_open=self.half_open,
-                half_open_limit=config.half_open_limit,
-                half_open_of_source=self.of_source(host),
-                half_open_per_source=config.half_open_per_source,
-            )
+            challenging=challenging,
+            proven=proven,
+            half_open=self.half_open,
+            half_open_limit=config.half_open_limit,
+            half_open_of_source=self.of_source(host),
+            half_open_per_source=config.half_open_per_source,
         )
 
     def brace(self, config: ServiceConfig, now_s: float) -> None:
@@ -101,9 +98,11 @@ class Newcomers:
         self.flood = watch(self.flood, self.half_open + max(0.0, self._lingering), threshold, now_s)
 
 
-@lru_cache(maxsize=4096)
 def source_of(host: str) -> str:
     """What counts as one source of sessions: an IPv4 address, the /64 of an IPv6 address."""
-    if ":" not in host:
-        return host
+    return _site_of(host) if ":" in host else host
+
+
+@lru_cache(maxsize=4096)
+def _site_of(host: str) -> str:
     return str(IPv6Network((host.partition("%")[0], SOURCE_PREFIX_V6), strict=False))

@@ -10,6 +10,8 @@ from itertools import chain
 from engine.config.schema import PrefixLengths
 from engine.sessions.real_server import RealServer
 
+_OCTETS = {str(value): bytes((value,)) for value in range(256)}
+
 
 class PersistenceRecord:
     """A client network and its server; alive while it has flows and a timeout after the last; if pinned, for ever."""
@@ -190,5 +192,5 @@ def client_network(host: str, prefix: PrefixLengths) -> str:
 def packed(host: str) -> bytes:
     """An address in network byte order, as hashing schedulers take it; cheap for IPv4, since each new session asks."""
     if ":" not in host:
-        return bytes(map(int, host.split(".")))
+        return b"".join(map(_OCTETS.__getitem__, host.split(".")))
     return ip_address(host.partition("%")[0]).packed

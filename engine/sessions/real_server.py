@@ -33,6 +33,7 @@ class RealServer:
         "health",
         "history",
         "last_resort",
+        "name",
         "new_sessions",
         "packets_in",
         "packets_out",
@@ -44,8 +45,10 @@ class RealServer:
 
     def __init__(self, config: RealServerConfig, ports: tuple[int, int], health: ServerHealth) -> None:
         self.config = config
+        self.name = config.name
+        """As the operator named it: with another name or address it is another server."""
         self.address = str(config.address)
-        """Its address, as text: with another one it is another server."""
+        """As text."""
         self.ports = ports
         self.health = health
         self.history = ProbeHistory()
@@ -71,11 +74,6 @@ class RealServer:
         self.bytes_out = 0
         self.source_use: Counter[str] = Counter()
 
-    @property
-    def name(self) -> str:
-        """The name the operator gave it."""
-        return self.config.name
-
     def endpoint(self, port: Port) -> SocketAddress:
         """Where flows to one of the service's ports go."""
         return (self.address, self.ports[port])
@@ -89,6 +87,21 @@ class RealServer:
     def load(self) -> float:
         """Sessions as schedulers count them: a half-open one is a quarter."""
         return self.established + self.half_open / 4
+
+    @property
+    def weight(self) -> int:
+        """As configured."""
+        return self.config.weight
+
+    @property
+    def effective_weight(self) -> float:
+        """The same: in slow start a snapshot stands for the server."""
+        return self.config.weight
+
+    @property
+    def rtt_s(self) -> float | None:
+        """Smoothed round-trip time of its probes; None: never measured."""
+        return self.health.rtt_s
 
     @property
     def keeps_sessions(self) -> bool:

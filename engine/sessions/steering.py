@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from engine.config.schema import PersistenceKind, SchedulerKind
-from engine.policy.candidate import Candidate
-from engine.policy.eligibility import Ineligible, Standing, why_ineligible
+from engine.policy.candidate import Candidate, Snapshot
+from engine.policy.eligibility import Ineligible, why_ineligible
 from engine.policy.slowstart import effective_weight
 from engine.sessions import invariants, keys
 from engine.sessions.flow import Flow, Port, SocketAddress
@@ -136,9 +138,10 @@ def schedule(service: Service, host: str, now_s: float, *, preview: bool = False
     Raises:
         Unsteerable: no real server takes new sessions.
     """
-    candidates = [
-        candidate(service, server, now_s) for server in service.servers.values() if ineligible(service, server) is None
-    ]
+    eligible = [server for server in service.servers.values() if ineligible(service, server) is None]
+    candidates: Sequence[Candidate] = eligible
+    if service.config.slow_start_s:
+        candidates = [snapshot(service, server, now_s) for server in eligible]
     place = service.scheduler.peek if preview else service.scheduler.choose
     chosen = place(candidates, packed(host))
     if chosen is None:
@@ -148,20 +151,14 @@ def schedule(service: Service, host: str, now_s: float, *, preview: bool = False
 
 def ineligible(service: Service, server: RealServer) -> Ineligible | None:
     """Why a real server takes no new session; None: it does."""
-    return why_ineligible(standing(service, server))
-
-
-def standing(service: Service, server: RealServer) -> Standing:
-    """What decides whether a real server takes new sessions."""
     config = server.config
-    return Standing(
-        admin_state=config.state,
-        health=server.health.health,
-        weight=config.weight,
-        sessions=server.established + server.half_open,
-        max_sessions=config.max_sessions,
-        agent_load=server.agent_load,
-        adaptive=service.config.scheduler is _ADAPTIVE,
+    return why_ineligible(
+        config.state,
+        server.health.health,
+        config.weight,
+        server.established + server.half_open,
+        config.max_sessions,
+        server.agent_load if service.config.scheduler is _ADAPTIVE else None,
     )
 
 
@@ -182,15 +179,15 @@ def only_keeps(service: Service, server: RealServer) -> bool:
     )
 
 
-def candidate(service: Service, server: RealServer, now_s: float) -> Candidate:
-    """A real server as schedulers see it."""
+def snapshot(service: Service, server: RealServer, now_s: float) -> Snapshot:
+    """A real server as schedulers see it, with its slow start."""
     up_since_s = server.health.up_since_s
     up_for_s = now_s - up_since_s if up_since_s else service.config.slow_start_s
-    return Candidate(
+    return Snapshot(
         name=server.name,
         weight=server.config.weight,
         effective_weight=effective_weight(server.config.weight, up_for_s, service.config.slow_start_s),
-        sessions=server.load,
+        load=server.load,
         rtt_s=server.health.rtt_s,
         agent_load=server.agent_load,
     )

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from engine.config.schema import AdminState, SchedulerKind
 from engine.control.status import Series
-from engine.forecast import Leaving, Outlook, forecast, leaving
-from engine.policy.candidate import Candidate
-from engine.policy.eligibility import Standing
+from engine.forecast import Leaving, Outlook, Standing, forecast, leaving
+from engine.policy.candidate import Snapshot
 from engine.policy.schedulers.round_robin import adaptive_shares
 from engine.policy.shares import long_run_shares
 
@@ -42,13 +41,12 @@ def server(
             sessions=sessions,
             max_sessions=limit,
             agent_load=agent_load,
-            adaptive=agent_load is not None,
         ),
-        Candidate(
+        Snapshot(
             name=name,
             weight=weight,
             effective_weight=weight * eased,
-            sessions=float(sessions),
+            load=float(sessions),
             rtt_s=rtt_s,
             agent_load=agent_load,
         ),

@@ -78,5 +78,7 @@ class SmoothRoundRobin:
 
 
 def _richest(candidates: Sequence[Candidate], credits: dict[str, float]) -> Candidate | None:
-    credited = (server for server in candidates if server.name in credits)
-    return max(credited, key=lambda server: credits[server.name], default=None)
+    if not credits:
+        return None
+    name = max(credits, key=credits.__getitem__)
+    return next(server for server in candidates if server.name == name)

@@ -9,17 +9,17 @@ from engine.policy.candidate import Candidate, weighted
 
 def connections(server: Candidate) -> float:
     """least-connections: c."""
-    return server.sessions
+    return server.load
 
 
 def weighted_connections(server: Candidate) -> float:
     """weighted-least-connections: c/w."""
-    return server.sessions / server.effective_weight
+    return server.load / server.effective_weight
 
 
 def expected_delay(server: Candidate) -> float:
     """shortest-expected-delay: (c+1)/w, so that an idle heavy server goes before an idle light one."""
-    return (server.sessions + 1) / server.effective_weight
+    return (server.load + 1) / server.effective_weight
 
 
 def rank(server: Candidate) -> float:

@@ -19,14 +19,15 @@ class SourceHash:
     """
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        self._keyed = blake2b(digest_size=8, key=key)
 
     def choose(self, candidates: Sequence[Candidate], client: bytes) -> Candidate | None:
         """The server with the best lot."""
-        keyed = blake2b(client, digest_size=8, key=self._key)
+        of_client = self._keyed.copy()
+        of_client.update(client)
         best, best_lot = None, inf
         for server in weighted(candidates):
-            lot = _lot(server, keyed.copy())
+            lot = _lot(server, of_client.copy())
             if lot < best_lot:
                 best, best_lot = server, lot
         return best
@@ -37,5 +38,5 @@ class SourceHash:
 def _lot(server: Candidate, of_client: blake2b) -> float:
     """An exponential variate with the weight as its rate: the chance to be smallest is w over the sum."""
     of_client.update(server.name.encode())
-    uniform = (int.from_bytes(of_client.digest()) + 1) / 2**64
+    uniform = (int.from_bytes(of_client.digest()) + 1) * 2**-64
     return -log(uniform) / server.weight

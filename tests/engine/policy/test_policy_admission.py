@@ -8,55 +8,56 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.policy.admission import QUIET_S, Flood, Newcomer, Verdict, judge, linger, watch
+from engine.policy.admission import QUIET_S, Flood, Verdict, judge, linger, watch
 
 THRESHOLD = 1000
 HALF_OPEN_S = 30.0
 counts = st.integers(0, 5_000)
-newcomers = st.builds(
-    Newcomer,
-    challenging=st.booleans(),
-    proven=st.booleans(),
-    half_open=counts,
-    half_open_limit=counts,
-    half_open_of_source=counts,
-    half_open_per_source=counts,
-)
 
 
-def newcomer(
+def verdict(
     *, challenging: bool = False, proven: bool = False, half_open: int = 0, limit: int = 0, mine: int = 0, each: int = 0
-) -> Newcomer:
-    return Newcomer(challenging, proven, half_open, limit, mine, each)
+) -> Verdict:
+    return judge(
+        challenging=challenging,
+        proven=proven,
+        half_open=half_open,
+        half_open_limit=limit,
+        half_open_of_source=mine,
+        half_open_per_source=each,
+    )
 
 
 def test_whoever_is_asked_and_has_no_cookie_is_challenged_before_any_limit() -> None:
     """Forged messages do not use up what an address may have: they never get that far."""
-    assert judge(newcomer(challenging=True, mine=5, each=5, half_open=9, limit=9)) is Verdict.CHALLENGE
-    assert judge(newcomer(challenging=True, proven=True)) is Verdict.ADMIT
-    assert judge(newcomer()) is Verdict.ADMIT
+    assert verdict(challenging=True, mine=5, each=5, half_open=9, limit=9) is Verdict.CHALLENGE
+    assert verdict(challenging=True, proven=True) is Verdict.ADMIT
+    assert verdict() is Verdict.ADMIT
 
 
 def test_limits_bind_from_the_last_one_on() -> None:
     """A limit of five lets the fifth in and not the sixth; zero is no limit."""
-    assert judge(newcomer(mine=4, each=5)) is Verdict.ADMIT
-    assert judge(newcomer(mine=5, each=5)) is Verdict.SOURCE_LIMIT
-    assert judge(newcomer(mine=10**6)) is Verdict.ADMIT
-    assert judge(newcomer(half_open=4, limit=5)) is Verdict.ADMIT
-    assert judge(newcomer(half_open=5, limit=5)) is Verdict.SERVICE_LIMIT
-    assert judge(newcomer(half_open=10**6)) is Verdict.ADMIT
+    assert verdict(mine=4, each=5) is Verdict.ADMIT
+    assert verdict(mine=5, each=5) is Verdict.SOURCE_LIMIT
+    assert verdict(mine=10**6) is Verdict.ADMIT
+    assert verdict(half_open=4, limit=5) is Verdict.ADMIT
+    assert verdict(half_open=5, limit=5) is Verdict.SERVICE_LIMIT
+    assert verdict(half_open=10**6) is Verdict.ADMIT
 
 
-@given(newcomers)
-def test_nobody_gets_in_beyond_a_limit_or_without_the_proof_that_is_asked_for(one: Newcomer) -> None:
+@given(st.booleans(), st.booleans(), counts, counts, counts, counts)
+def test_nobody_gets_in_beyond_a_limit_or_without_the_proof_that_is_asked_for(
+    challenging: bool, proven: bool, half_open: int, limit: int, mine: int, each: int
+) -> None:
     """Whatever the numbers."""
-    if judge(one) is Verdict.ADMIT:
-        assert one.proven or not one.challenging
-        assert not one.half_open_limit or one.half_open < one.half_open_limit
-        assert not one.half_open_per_source or one.half_open_of_source < one.half_open_per_source
-    if judge(one) is Verdict.CHALLENGE:
-        assert one.challenging
-        assert not one.proven
+    what = verdict(challenging=challenging, proven=proven, half_open=half_open, limit=limit, mine=mine, each=each)
+    if what is Verdict.ADMIT:
+        assert proven or not challenging
+        assert not limit or half_open < limit
+        assert not each or mine < each
+    if what is Verdict.CHALLENGE:
+        assert challenging
+        assert not proven
 
 
 def test_a_flood_begins_above_the_threshold_and_ends_after_a_quiet_minute() -> None:

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from engine.policy.candidate import Candidate
+from engine.policy.candidate import Candidate, Snapshot
 from engine.policy.schedulers import maglev, make_scheduler
 from engine.policy.schedulers.maglev import KEPT_TABLES, TABLE_SIZE, Maglev, build_table
 
@@ -18,7 +18,7 @@ EIGHT = [(f"rras-{number}", 100) for number in range(8)]
 
 
 def servers(members: list[tuple[str, int]]) -> list[Candidate]:
-    return [Candidate(name, weight, float(weight), 0, None, None) for name, weight in members]
+    return [Snapshot(name, weight, float(weight), 0, None, None) for name, weight in members]
 
 
 def placed(kind: str, members: list[tuple[str, int]], key: bytes = KEY) -> dict[bytes, str]:
@@ -51,7 +51,7 @@ def test_slow_start_moves_no_client(kind: str) -> None:
     under_test = make_scheduler(kind, key=KEY, random=Random(1))
     before = placed(kind, EIGHT)
     first, *others = servers(EIGHT)
-    starting = [Candidate(first.name, first.weight, 10.0, 0, None, None), *others]
+    starting = [Snapshot(first.name, first.weight, 10.0, 0, None, None), *others]
     for client in CLIENTS[:500]:
         chosen = under_test.choose(starting, client)
         assert chosen is not None

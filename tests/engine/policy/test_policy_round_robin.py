@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.policy.candidate import Candidate
+from engine.policy.candidate import Candidate, Snapshot
 from engine.policy.schedulers import Scheduler, make_scheduler
 from engine.policy.schedulers.round_robin import SmoothRoundRobin, weight_shares
 
@@ -18,7 +18,7 @@ CLIENT = bytes([192, 0, 2, 1])
 
 
 def server(name: str, weight: int, *, rtt_s: float | None = None, load: int | None = None) -> Candidate:
-    return Candidate(name, weight, float(weight), 0, rtt_s, load)
+    return Snapshot(name, weight, float(weight), 0, rtt_s, load)
 
 
 def scheduler(kind: str) -> Scheduler:
@@ -67,7 +67,7 @@ def test_weighted_round_robin_gives_each_exactly_its_weight_in_each_cycle(weight
 
 def test_a_slow_starting_server_has_a_part_by_its_effective_weight() -> None:
     """A tenth of equal weight means one session to ten, though the weight is not whole any more."""
-    candidates = [server("a", 5), Candidate("b", 5, 0.5, 0, None, None)]
+    candidates = [server("a", 5), Snapshot("b", 5, 0.5, 0, None, None)]
     assert Counter(turns(scheduler("weighted-round-robin"), candidates, 22)) == {"a": 20, "b": 2}
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.config.schema import SchedulerKind
-from engine.policy.candidate import Candidate
+from engine.policy.candidate import Candidate, Snapshot
 from engine.policy.schedulers import Scheduler, make_scheduler
 from engine.policy.slowstart import effective_weight
 
@@ -23,7 +23,7 @@ def scheduler(kind: str) -> Scheduler:
 
 # Few names and weights: maglev is asked for memberships it has seen, not for a new table each time.
 server = st.builds(
-    lambda name, weight, up_for_s, sessions, rtt_s, load: Candidate(
+    lambda name, weight, up_for_s, sessions, rtt_s, load: Snapshot(
         name, weight, effective_weight(weight, up_for_s, 60), sessions, rtt_s, load
     ),
     name=st.sampled_from("abc"),
@@ -64,7 +64,7 @@ def test_a_scheduler_chooses_one_with_weight_whenever_there_is_one_and_peek_fore
 @given(order=st.permutations("abcd"))
 def test_of_equals_the_first_by_configuration_order_wins(kind: str, order: list[str]) -> None:
     """Nothing but the order given decides a tie: not the names."""
-    candidates = [Candidate(name, 10, 10.0, 3, 0.02, 0) for name in order]
+    candidates = [Snapshot(name, 10, 10.0, 3, 0.02, 0) for name in order]
     chosen = scheduler(kind).choose(candidates, CLIENT)
     assert chosen is candidates[0]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.policy.candidate import Candidate
+from engine.policy.candidate import Snapshot
 from engine.policy.slowstart import FIRST_PART, effective_weight
 
 
@@ -34,9 +34,7 @@ def test_the_ramp_neither_starves_a_server_nor_wakes_one_of_weight_0(
 def test_a_candidate_tells_which_part_of_its_weight_counts() -> None:
     def eased(weight: int, up_for_s: float) -> float:
         effective = effective_weight(weight, up_for_s, 100)
-        return Candidate(
-            name="a", weight=weight, effective_weight=effective, sessions=0, rtt_s=None, agent_load=None
-        ).eased
+        return Snapshot(name="a", weight=weight, effective_weight=effective, load=0, rtt_s=None, agent_load=None).eased
 
     assert eased(50, 0) == pytest.approx(FIRST_PART)
     assert eased(50, 50) == pytest.approx((1 + FIRST_PART) / 2)

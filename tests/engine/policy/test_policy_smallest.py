@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from engine.policy.candidate import Candidate
+from engine.policy.candidate import Candidate, Snapshot
 from engine.policy.schedulers import make_scheduler
 
 CLIENT = bytes([192, 0, 2, 1])
 
 
 def server(name: str, weight: int, sessions: float, effective_weight: float | None = None) -> Candidate:
-    return Candidate(name, weight, weight if effective_weight is None else effective_weight, sessions, None, None)
+    return Snapshot(name, weight, weight if effective_weight is None else effective_weight, sessions, None, None)
 
 
 @pytest.mark.parametrize(
@@ -54,9 +54,9 @@ def test_sessions_that_stay_fill_servers_by_weight(kind: str, weights: list[int]
     for _ in range(10 * sum(weights)):
         chosen = under_test.choose(list(servers.values()), CLIENT)
         assert chosen is not None
-        servers[chosen.name] = replace(chosen, sessions=chosen.sessions + 1)
+        servers[chosen.name] = replace(chosen, load=chosen.load + 1)
     for filled in servers.values():
-        assert abs(filled.sessions - 10 * filled.weight) <= 1
+        assert abs(filled.load - 10 * filled.weight) <= 1
 
 
 class Draws(Random):
@@ -102,6 +102,6 @@ def test_two_choices_keeps_servers_close_to_their_weight() -> None:
     for _ in range(4000):
         chosen = under_test.choose(list(servers.values()), CLIENT)
         assert chosen is not None
-        servers[chosen.name] = replace(chosen, sessions=chosen.sessions + 1)
-    parts = Counter({name: filled.sessions / 4000 for name, filled in servers.items()})
+        servers[chosen.name] = replace(chosen, load=chosen.load + 1)
+    parts = Counter({name: filled.load / 4000 for name, filled in servers.items()})
     assert parts == pytest.approx({"a": 1 / 8, "b": 2 / 8, "c": 5 / 8}, abs=0.02)

@@ -433,6 +433,18 @@ def test_agent_is_heard_by_the_adaptive_scheduler_only() -> None:
         assert ineligible(world.service, world.server("a")) == wanted
 
 
+def test_server_that_came_back_up_is_eased_into_its_share() -> None:
+    """A tenth of its weight at first, then more; all of it once the slow start is over."""
+    world = World(scheduler=SchedulerKind.WEIGHTED_ROUND_ROBIN, slow_start_s=seconds(60))
+    world.later(100)
+    world.probe("a", ok=False)
+    world.probe("a", ok=True)
+    for by_s, parts in ((0, 2), (60, 11)):
+        world.later(by_s)
+        placed = [decide(world.service, f"198.51.100.{number}", world.now_s).server.name for number in range(22)]
+        assert placed.count("a") == parts
+
+
 def test_server_is_known_by_its_address_and_port() -> None:
     """What a server sends is told apart by both its ports; other ports and addresses are nobody's."""
     world = World()
