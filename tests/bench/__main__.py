@@ -153,9 +153,10 @@ def _python_build(python: str) -> str:
     number, _, arguments = subprocess.run(
         [python, "-c", ask], capture_output=True, text=True, check=True
     ).stdout.partition(" ")
-    told = number if python == sys.executable else f"{number} ({python})"
+    if python == ours.SYSTEM_PYTHON:
+        return f"{number}, the system's"
     flag = "--enable-optimizations"
-    return told if flag in arguments else f"{told}, configured without {flag}"
+    return number if flag in arguments else f"{number}, configured without {flag}"
 
 
 def _parse_arguments() -> argparse.Namespace:
@@ -175,7 +176,10 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write every number to this file")
     parser.add_argument("--write-docs", action="store_true", help="write docs/benchmarks.md and .json")
     parser.add_argument(
-        "--python", metavar="FILE", default=sys.executable, help="what runs our engine, of this version (engine)"
+        "--python",
+        metavar="FILE",
+        default=ours.usual_python(),
+        help="what runs our engine, of this version (engine): %(default)s",
     )
     parser.add_argument("--profile", type=Path, help="run ours under cProfile and write its last profile here")
     parser.add_argument("--minutes", type=_minutes, default=ChurnSettings().minutes, help="how long clients churn")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -20,6 +22,8 @@ from ..testbed import REAL_SERVERS, SERVICE_ADDRESS, SNAT_ADDRESSES, Testbed
 NAME = "ours"
 TARGET = SERVICE_ADDRESS
 REPOSITORY = Path(__file__).parents[3]
+SYSTEM_PYTHON = "/usr/bin/python3"
+"""What runs an engine that was installed: see packaging/install."""
 
 CONFIGURATION = """\
 [engine]
@@ -57,6 +61,17 @@ def version() -> str:
         return "source tree"
 
 
+@cache
+def usual_python() -> str:
+    """The system's Python as an installed engine has it, if it is of this one's version; else this one."""
+    ask = "import sys; print(*sys.version_info[:2])"
+    try:
+        told = subprocess.run([SYSTEM_PYTHON, "-c", ask], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return sys.executable
+    return SYSTEM_PYTHON if told.split() == [str(number) for number in sys.version_info[:2]] else sys.executable
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
     """The engine under some Python, which finds this one's packages, and perhaps under cProfile.
@@ -64,7 +79,7 @@ class Engine:
     A profile makes it slower, but says where the time goes; each measure overwrites the file.
     """
 
-    python: str = sys.executable
+    python: str
     profile: Path | None = None
     NAME: str = NAME
     TARGET: str = TARGET
