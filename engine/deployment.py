@@ -203,6 +203,7 @@ class Deployment:
             now_s = trio.current_time()
             for session in sessions[:CLOSED_AT_ONCE]:
                 session.service.violations.expel(session.host, now_s)
+                self._forwarder.table.refresh(session, now_s)
                 self._forwarder.table.close(session, reason)
             del sessions[:CLOSED_AT_ONCE]
             if sessions:

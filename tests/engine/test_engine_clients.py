@@ -21,6 +21,8 @@ from running_engine import (
 from vpn_peers import Client
 
 from engine import clients
+from engine.acceleration import Acceleration
+from engine.sessions.flow import Flow
 
 
 def sentence(lines: list[str], part: str) -> str:
@@ -153,6 +155,21 @@ async def test_one_session_is_cleared_and_the_rest_of_its_client_stays(tmp_path:
         change = await w.engine.operations.clear("", left.id)
         assert change.done.endswith(f"Of {CLIENT} stay: its persistence record.")
         assert [event.client for event in w.engine.events("cleared")] == [CLIENT, CLIENT]
+
+
+@pytest.mark.trio
+async def test_the_end_of_a_cleared_session_counts_what_the_kernel_forwarded_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refresh(_: Acceleration, flow: Flow, now_s: float) -> None:
+        flow.bytes_in, flow.last_in_s = 5_000_000, now_s
+
+    async with world(tmp_path) as w:
+        await w.connected()
+        monkeypatch.setattr(Acceleration, "refresh", refresh)
+        await w.engine.operations.clear(CLIENT, None)
+        (event,) = w.engine.events("session-ended")
+        assert "10 MB in" in event.text
 
 
 @pytest.mark.trio
