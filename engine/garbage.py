@@ -10,8 +10,9 @@ from typing import Any, Final, Self
 
 YOUNG_OBJECTS: Final = 10_000
 """New objects between two looks of the collector, about a millisecond each."""
-SESSIONS_AT_ONCE: Final = 500
-"""Sessions that are taken out of the collector's sight together."""
+SESSIONS_AT_ONCE: Final = 200
+"""Sessions that are taken out of the collector's sight together: fewer than come between two looks in a storm, each
+with two dozen objects, so that none is looked at twice."""
 
 
 @contextmanager
