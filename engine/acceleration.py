@@ -41,7 +41,7 @@ class Acceleration:
         """`state_dir` is the engine's: what is left in the kernel is found by it again; None: nothing is left."""
         self._events = events
         self._state_dir = state_dir
-        self._carried: Carried | None = None
+        self._carries: Carried = lambda flow, now_s: None
         self._left: KernelForwarding | None = None
         """What an earlier engine left in the kernel, until this one forwards with it."""
         self._services: Mapping[str, Service] = {}
@@ -109,7 +109,7 @@ class Acceleration:
 
     def tell(self, carried: Carried) -> None:
         """Tell this of flows from now on."""
-        self._carried = carried
+        self._carries = carried
 
     def offer(self, flow: Flow) -> None:
         """A flow's sessions or its source have changed, or it has ended."""
@@ -265,10 +265,6 @@ class Acceleration:
         from engine.fastpath.pins import Pins, instance_name
 
         return Pins(instance_name(self._state_dir))
-
-    def _carries(self, flow: Flow, now_s: float) -> None:
-        if self._carried is not None:
-            self._carried(flow, now_s)
 
     def _protected(self) -> dict[Service, CookieKeys | None]:
         return {service: self._demanding.get(service.name) for service in self._services.values()}

@@ -6,14 +6,15 @@ import socket
 from functools import lru_cache
 
 import msgspec
-from netaddr import IPAddress
 
 from engine.fastpath.layout import FLOW_V4, FLOW_V6, FlowLayout
-from engine.sessions.flow import Flow, Port, SocketAddress
+from engine.sessions.flow import Flow, Port
 
 _LINK_LOCAL = bytes([0xFE, 0x80])
 _NAT_T = Port.NAT_T
 _INET, _INET6 = socket.AF_INET, socket.AF_INET6
+_PEER_V4_BYTES = 16
+_joined = b"".join
 
 
 class Entries(msgspec.Struct, frozen=True, gc=False):
@@ -26,63 +27,61 @@ class Entries(msgspec.Struct, frozen=True, gc=False):
     to_client: bytes
 
 
-def is_ready(flow: Flow) -> bool:
-    """Whether its real server has shown its client to be there, and it has a source and a way back to its client."""
-    return flow.proven and flow.source is not None and flow.listener is not None
-
-
 def has_lost_port(flow: Flow) -> bool:
     """Whether its socket was closed to make room: its source port towards the real server may be another flow's now."""
     return flow.service.is_snat and flow.upstream is None
 
 
-def carries_tunnel(flow: Flow) -> bool:
-    """Whether ESP of a session may come on a flow, and may go on to its real server: from its IKE_AUTH answer on."""
+def has_tunnel(flow: Flow) -> bool:
+    """Whether ESP of a session may come on a flow: from its IKE_AUTH answer on."""
     # An established session owns a flow before any that is being set up.
     owner = flow.owner
-    if owner is None or (owner.half_open and not owner.auth_accepted):
-        return False
-    return flow.port is _NAT_T and flow.server.keeps_sessions
+    return owner is not None and (not owner.half_open or owner.auth_accepted) and flow.port is _NAT_T
 
 
 def entries(flow: Flow) -> Entries | None:
     """The entries of a flow that has a source; None: its ends differ in address family, or are link-local."""
-    config = flow.service.config
-    client = _packed(flow.client)
-    service = _packed_service(config.address, config.nat_t_port)
-    server = _packed_server(flow.server.endpoint(_NAT_T))
-    source = client if flow.source is flow.client else _packed(flow.source) if flow.source is not None else None
-    if client is None or service is None or source is None or server is None:
+    server = flow.server
+    fixed = _fixed_ends(flow.service.address, flow.service.config.nat_t_port, server.address, server.ports[_NAT_T])
+    # As the kernel writes it: ip(7), ipv6(7).
+    peer = flow.peer
+    client, client_port = peer[4:8] if len(peer) == _PEER_V4_BYTES else peer[8:24], peer[2:4]
+    if fixed is None or flow.source is None or not _is_routed(client):
         return None
-    if not len(client[0]) == len(service[0]) == len(source[0]) == len(server[0]):
+    layout, service, service_port, real, real_port = fixed
+    if flow.source is flow.client:
+        source, source_port = client, client_port
+    else:
+        source, source_port = _packed(flow.source[0]), flow.source[1].to_bytes(2)
+    if not len(client) == len(source) == len(service):
         return None
     return Entries(
-        FLOW_V4 if len(client[0]) == 4 else FLOW_V6,
-        _tuple(client, service),
-        _tuple(source, server),
-        _tuple(server, source),
-        _tuple(service, client),
+        layout,
+        _joined((client, service, client_port, service_port)),
+        _joined((source, real, source_port, real_port)),
+        _joined((real, source, real_port, source_port)),
+        _joined((service, client, service_port, client_port)),
     )
 
 
-def _packed(end: SocketAddress) -> tuple[bytes, bytes] | None:
-    """Address and port in network byte order; None for an address that means something on one link only."""
-    host, port = end[0], end[1]
-    is_ipv6 = ":" in host
-    address = socket.inet_pton(_INET6, host.partition("%")[0]) if is_ipv6 else socket.inet_pton(_INET, host)
-    if not any(address) or (is_ipv6 and address.startswith(_LINK_LOCAL)):
-        return None
-    return address, port.to_bytes(2, "big")
-
-
 # The same few for all flows.
-_packed_server = lru_cache(maxsize=1024)(_packed)
+@lru_cache(maxsize=1024)
+def _fixed_ends(
+    service: str, service_port: int, server: str, server_port: int
+) -> tuple[FlowLayout, bytes, bytes, bytes, bytes] | None:
+    """The layout of flows between a service and a real server, and address and port of each."""
+    at, to = _packed(service), _packed(server)
+    if not at or len(at) != len(to):
+        return None
+    return FLOW_V4 if len(at) == 4 else FLOW_V6, at, service_port.to_bytes(2), to, server_port.to_bytes(2)
 
 
 @lru_cache(maxsize=1024)
-def _packed_service(address: IPAddress, port: int) -> tuple[bytes, bytes] | None:
-    return _packed((str(address), port))
+def _packed(host: str) -> bytes:
+    """An address in network byte order; empty for one that means something on one link only."""
+    address = socket.inet_pton(_INET6, host.partition("%")[0]) if ":" in host else socket.inet_pton(_INET, host)
+    return address if _is_routed(address) else b""
 
 
-def _tuple(source: tuple[bytes, bytes], destination: tuple[bytes, bytes]) -> bytes:
-    return source[0] + destination[0] + source[1] + destination[1]
+def _is_routed(address: bytes) -> bool:
+    return any(address) and not (len(address) > 4 and address.startswith(_LINK_LOCAL))

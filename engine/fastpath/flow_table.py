@@ -19,7 +19,6 @@ from engine.fastpath.layout import (
     TOTAL_AT,
     FlowLayout,
     State,
-    flow_record,
 )
 
 COOLING_S: Final = 0.05
@@ -56,7 +55,6 @@ class FlowTable:
         """`slots`, a power of two, is how many a hash can point to; `memory` holds `PROBES` more."""
         track, size = layout.track_at, layout.flow_bytes
         self.layout = layout
-        self._tuple = _TUPLE_V4 if layout is FLOW_V4 else _TUPLE_V6
         self._memory = memory
         self._mask = slots - 1
         self._seeds = seeds
@@ -77,17 +75,20 @@ class FlowTable:
 
         None: all slots where the program would look for it are taken. The tuple must not be in the table yet.
         """
-        states, flow_bytes = self._states, self.layout.flow_bytes
+        states, cooling = self._states, self._cooling
         first = self._hash(comes) & self._mask
         for slot in range(first, first + PROBES):
             if states[slot] == _LIVE:
                 continue
-            states[slot] = _GONE  # also where it cools: a search must go on to what lies behind it
-            if slot not in self._cooling or self._cooling[slot] <= self._clock():
-                at = slot * flow_bytes
-                self._memory[at : at + flow_bytes] = flow_record(self.layout, comes, becomes, total, now_ticks)
-                states[slot] = _LIVE
-                return slot
+            if slot in cooling and cooling[slot] > self._clock():
+                states[slot] = _GONE  # a search must go on to what lies behind it
+                continue
+            layout = self.layout
+            at = slot * layout.flow_bytes
+            # In one piece, and with a state that has a search go on, too.
+            self._memory[at : at + layout.flow_bytes] = layout.record.pack(comes, becomes, _GONE, total, now_ticks)
+            states[slot] = _LIVE
+            return slot
         return None
 
     def remove(self, slot: int) -> None:
@@ -125,10 +126,16 @@ class FlowTable:
             view.release()
 
     def _hash(self, comes: bytes) -> int:
-        words: tuple[int, ...] = self._tuple.unpack(comes)
+        word: int
+        ports: int
         value, multiplier = self._seeds
-        for word in words[:-1]:
-            value = ((value ^ word) * _GOLDEN) & _WORD
-            value ^= value >> 32
-        value = ((value + words[-1]) * multiplier) & _WORD
+        if self.layout is FLOW_V4:
+            word, ports = _TUPLE_V4.unpack(comes)
+        else:
+            *words, word, ports = _TUPLE_V6.unpack(comes)
+            for before in words:
+                value = ((value ^ before) * _GOLDEN) & _WORD
+                value ^= value >> 32
+        value = ((value ^ word) * _GOLDEN) & _WORD
+        value = (((value ^ (value >> 32)) + ports) * multiplier) & _WORD
         return (((value ^ (value >> 29)) * _STAFFORD) & _WORD) >> 32

@@ -41,9 +41,6 @@ class State(IntEnum):
     GONE = 2
 
 
-_GONE: Final = State.GONE
-
-
 class Reason(IntEnum):
     """Why the program passed a packet up, or dropped it."""
 
@@ -142,11 +139,6 @@ LAST_USED_AT: Final = 22
 PACKETS_AT: Final = 24
 ESP_SPI_AT: Final = 28
 BYTES_AT: Final = 32
-
-
-def flow_record(layout: FlowLayout, comes: bytes, becomes: bytes, total: int, now: int) -> bytes:
-    """A flow that has not carried anything yet, and that the program does not see yet; `now` in ticks."""
-    return layout.record.pack(comes, becomes, _GONE, total, now)
 
 
 def tick_now() -> int:

@@ -6,7 +6,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 
-from engine.fastpath.entries import Entries, carries_tunnel, entries, has_lost_port, is_ready
+from engine.fastpath.entries import Entries, entries, has_lost_port, has_tunnel
 from engine.fastpath.flow_table import FlowTable
 from engine.fastpath.found import FoundFlow
 from engine.fastpath.kernel_flow import KernelFlow
@@ -59,35 +59,35 @@ class Reconciler:
     @property
     def behind(self) -> bool:
         """Whether flows were offered that no step has dealt with."""
-        return bool(self._offered)
+        return bool(self._offered or self.beginning)
 
     @property
     def complete(self) -> bool:
         """Whether the kernel has every flow that carries a tunnel, as far as is known."""
-        return not self._offered and not self._waiting
+        return not self.behind and not self._waiting
 
     def offer(self, flow: Flow) -> None:
         """Have a flow looked at: it, its sessions or its source address have changed, or it has ended."""
         held = self._held.get(flow)
-        if carries_tunnel(flow):
+        if has_tunnel(flow):
             if held is not None and held.source == flow.source:
                 # Its tunnel is up now, say: what the kernel has of it is the same.
                 return
-            if flow.owner is not None and flow.owner.half_open:
+            if held is None and flow.owner is not None and flow.owner.half_open:
                 self.beginning.append(flow)
+                return
         elif held is None and flow not in self._waiting:
-            # Most offers are of flows on which a session is being set up: nothing is to be done about these yet.
+            # Nothing is to be done yet about flows on which a session is being set up.
             return
         self._offered[flow] = None
 
     def begin(self, now_s: float) -> None:
         """Give flows to the kernel before their first ESP can come; those that are very many have to wait."""
-        some = self.beginning[:CHANGED_AT_ONCE]
-        self.beginning.clear()
-        for flow in some:
-            if flow in self._offered and flow not in self._held:
-                del self._offered[flow]
-                self._look_at(flow, now_s)
+        flows, self.beginning = self.beginning, []
+        for flow in flows[:CHANGED_AT_ONCE]:
+            self._look_at(flow, now_s)
+        for flow in flows[CHANGED_AT_ONCE:]:
+            self._offered[flow] = None
 
     def offer_held(self) -> None:
         """Have every flow looked at that the kernel has: it may have changed when nobody offered it."""
@@ -97,12 +97,12 @@ class Reconciler:
         """Go on with what the kernel has of a flow since an earlier engine, if it is what this one wants."""
         wanted = self._wanted(flow)
         keys = found.entries.from_client, found.entries.from_server
-        free = flow not in self._held and not any(key in self._taken for key in keys)
+        free = flow not in self._held and self._taken.keys().isdisjoint(keys)
         if wanted != found.entries or not free or not self._totals.keep(flow.server, found.total):
             self.discard(found)
             self.offer(flow)
             return
-        held = KernelFlow(flow, wanted, found.table, found.from_client, found.from_server)
+        held = KernelFlow(flow, found.table, found.from_client, found.from_server)
         held.go_on()
         self._held[flow] = self._taken[keys[0]] = self._taken[keys[1]] = held
 
@@ -118,6 +118,8 @@ class Reconciler:
 
     def step(self, now_s: float) -> bool:
         """Give flows to the kernel and take some from it, a bounded number; says whether more are waiting."""
+        self._offered.update(dict.fromkeys(self.beginning))
+        self.beginning.clear()
         changed = 0
         for _ in range(min(LOOKED_AT_ONCE, len(self._offered))):
             if changed >= CHANGED_AT_ONCE:
@@ -137,7 +139,7 @@ class Reconciler:
         while some := list(islice(everything, CREDITED_AT_ONCE)):
             now_ticks, now_s = tick_now(), clock()
             for held in some:
-                if not held.is_credited and self._has(held):
+                if held.has_news() and self._has(held):
                     self._read(held, now_ticks, now_s)
             yield len(some)
 
@@ -147,6 +149,7 @@ class Reconciler:
 
     def give_back(self, now_s: float) -> Iterator[int]:
         """Leave every flow to the slow path, some of them each turn; yields how many those were."""
+        self.beginning.clear()
         self._offered.clear()
         self._waiting.clear()
         return self._take_back_all(list(self._held.values()), now_s)
@@ -172,14 +175,14 @@ class Reconciler:
 
     def _credit(self, held: KernelFlow, now_ticks: int, now_s: float) -> bool:
         """Add to a flow what the kernel has counted; False: its latest ESP is another tunnel's."""
-        flow = held.flow
-        if flow.settled or flow.owner is None or not flow.owner.half_open:
+        owner = held.flow.owner
+        if owner is None or not owner.half_open:
             return held.credit(now_ticks, now_s)
-        before = held.packets_in, held.packets_out
-        is_its_own = held.credit(now_ticks, now_s)
         # What was counted earlier says nothing: EAP may be going on since.
-        if is_its_own and before != (held.packets_in, held.packets_out):
-            self._carried(flow, now_s)
+        has_news = held.has_news()
+        is_its_own = held.credit(now_ticks, now_s)
+        if is_its_own and has_news:
+            self._carried(held.flow, now_s)
         return is_its_own
 
     def _look_at(self, flow: Flow, now_s: float) -> int:
@@ -189,19 +192,21 @@ class Reconciler:
         changed = 0
         held = self._held.get(flow)
         wanted = self._wanted(flow)
-        if held is not None and wanted != held.entries:
+        if held is not None:
+            if wanted is not None and held.has_entries(wanted):
+                return 0
             self._take_back(held, now_s)
-            held = None
             changed += 1
-        if held is None and wanted is not None:
+        if wanted is not None:
             self._hand_over(flow, wanted, now_s)
             changed += 1
         return changed
 
     def _wanted(self, flow: Flow) -> Entries | None:
-        if not carries_tunnel(flow):
+        if not has_tunnel(flow) or not flow.server.keeps_sessions:
             return None
-        if not is_ready(flow):
+        if not flow.proven or flow.source is None or flow.listener is None:
+            # Its real server has yet to show its client to be there, or it lacks a source or a way back to its client.
             self._waiting[flow] = ""
             return None
         wanted = entries(flow)
@@ -211,38 +216,46 @@ class Reconciler:
 
     def _take_back(self, held: KernelFlow, now_s: float) -> None:
         for slot in (held.from_client, held.from_server):
+            comes, _, _ = held.table.read(slot)
             held.table.remove(slot)
+            del self._taken[comes]
         self._credit(held, tick_now(), now_s)
         held.flow.change_path(fast=False)
-        del self._taken[held.entries.from_client], self._taken[held.entries.from_server]
         del self._held[held.flow]
 
     def _hand_over(self, flow: Flow, wanted: Entries, now_s: float) -> None:
-        for key in (wanted.from_client, wanted.from_server):
-            other = self._taken.get(key)
-            if other is None:
-                continue
-            if not has_lost_port(other.flow):
-                # Two services stand for the same client at the same real server: the slow path tells them apart.
-                self._refuse(flow, "ambiguous")
-                return
-            self._take_back(other, now_s)
+        taken, from_client, from_server = self._taken, wanted.from_client, wanted.from_server
+        if (from_client in taken or from_server in taken) and not self._make_way(wanted, now_s):
+            self._refuse(flow, "ambiguous")
+            return
         try:
             total = self._totals.place_of(flow.server)
         except NoPlace:
             self._refuse(flow, "servers")
             return
         table, now_ticks = self._tables[wanted.layout], tick_now()
-        inward = table.insert(wanted.from_client, wanted.to_server, total, now_ticks)
-        outward = table.insert(wanted.from_server, wanted.to_client, total + 1, now_ticks)
+        inward = table.insert(from_client, wanted.to_server, total, now_ticks)
+        outward = table.insert(from_server, wanted.to_client, total + 1, now_ticks)
         if inward is None or outward is None:
             for slot in (inward, outward):
                 if slot is not None:
                     table.remove(slot)
             self._refuse(flow, "no-room")
             return
-        held = self._held[flow] = KernelFlow(flow, wanted, table, inward, outward)
-        self._taken[wanted.from_client] = self._taken[wanted.from_server] = held
+        held = self._held[flow] = KernelFlow(flow, table, inward, outward)
+        taken[from_client] = taken[from_server] = held
+
+    def _make_way(self, wanted: Entries, now_s: float) -> bool:
+        """Take flows back that are not where a new one is to be; False: one of them is there.
+
+        Two services may stand for the same client at the same real server: the slow path tells them apart.
+        """
+        for key in (wanted.from_client, wanted.from_server):
+            if other := self._taken.get(key):
+                if not has_lost_port(other.flow):
+                    return False
+                self._take_back(other, now_s)
+        return True
 
     def _refuse(self, flow: Flow, reason: str) -> None:
         self.refused[reason] += 1

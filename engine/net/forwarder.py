@@ -236,7 +236,7 @@ class Forwarder:
         except OSError as error:
             flow.service.drops[send_failure(error.errno)] += 1
             return False
-        if flow.port is _NAT_T:
+        if flow.proven and flow.port is _NAT_T:
             # With another source, the kernel's entries of the flow are wrong.
             self.fast_path.offer(flow)
         for session in flow.sessions:

@@ -6,7 +6,7 @@ answered count: else anybody could have an SPI lead to a session of his own.
 
 from __future__ import annotations
 
-import sys
+from sys import byteorder
 from typing import Final
 
 from engine.sessions.flow import Flow
@@ -21,7 +21,7 @@ TALKING_S: Final = 5.0
 
 def spi_of(word: int) -> int:
     """The SPI that the first word of a datagram is, as the machine reads it."""
-    return int.from_bytes(word.to_bytes(4, sys.byteorder), "big")
+    return int.from_bytes(word.to_bytes(4, byteorder))
 
 
 def learn_inward(flow: Flow, word: int, now_s: float) -> None:

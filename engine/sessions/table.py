@@ -310,7 +310,9 @@ class SessionTable:
         if self.changed is not None:
             for session in flow.sessions:
                 self.changed[session.number] = session
-        if flow.port is _NAT_T:
+        owner = flow.owner
+        # Most often a session is being set up: a flow on which no real server has answered yet carries no tunnel.
+        if flow.port is _NAT_T and (flow.proven or owner is None or not owner.half_open):
             self._fast_path.offer(flow)
 
     def _evict(self, session: Session, reason: str) -> None:

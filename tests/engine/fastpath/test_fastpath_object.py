@@ -25,7 +25,6 @@ from engine.fastpath.layout import (
     Reason,
     ShieldFlag,
     State,
-    flow_record,
 )
 from engine.fastpath.program import OBJECT
 
@@ -69,12 +68,12 @@ RECORDS: dict[str, tuple[str, bytes]] = {
         "struct flow_v4, .is = {htonl(0x01020304), htonl(0x0708090a), htons(0x0506), htons(0x0b0c)},"
         " .becomes = {htonl(0x0c0b0a09), htonl(0x08070605), htons(0x0403), htons(0x0201)},"
         " .track = {.state = STATE_GONE, .total = 1, .last_used = 2}",
-        flow_record(
-            FLOW_V4,
+        FLOW_V4.record.pack(
             Ends("1.2.3.4", 0x0506, "7.8.9.10", 0x0B0C).packed,
             Ends("12.11.10.9", 0x0403, "8.7.6.5", 0x0201).packed,
-            total=1,
-            now=2,
+            State.GONE,
+            1,
+            2,
         ),
     ),
     "flow_v6": (
@@ -83,12 +82,12 @@ RECORDS: dict[str, tuple[str, bytes]] = {
         " htons(0x1112), htons(0x1314)},"
         " .becomes = {{htonl(0x14131211), 0, 0, 0}, {0, 0, 0, htonl(0x100f0e0d)}, htons(0x0c0b), htons(0x0a09)},"
         " .track = {.state = STATE_GONE, .total = 1, .last_used = 2}",
-        flow_record(
-            FLOW_V6,
+        FLOW_V6.record.pack(
             Ends("102:304::506:708", 0x1112, "90a:b0c::d0e:f10", 0x1314).packed,
             Ends("1413:1211::", 0x0C0B, "::100f:e0d", 0x0A09).packed,
-            total=1,
-            now=2,
+            State.GONE,
+            1,
+            2,
         ),
     ),
 }
