@@ -54,7 +54,7 @@ class Saving:
         """Records in the file."""
         self._rewritten_s = self._appended_s = 0.0
         self._one_at_a_time = trio.Lock()
-        self._begun = False
+        self._begun = self._ends = False
 
     async def run(self) -> None:
         """Save until cancelled."""
@@ -66,6 +66,9 @@ class Saving:
     async def save(self) -> None:
         """Write down what has changed, or everything where that is due."""
         async with self._one_at_a_time:
+            if self._ends:
+                # It would be cancelled halfway, with changes that `close` then does not find any more.
+                return
             file, now_s = self._file, trio.current_time()
             old = now_s - self._rewritten_s >= REWRITTEN_EVERY_S
             if file is None or old or self._is_mostly_outdated(file):
@@ -81,6 +84,7 @@ class Saving:
         if self._begun:
             async with self._one_at_a_time:
                 await self._save_all()
+                self._ends = True
 
     def close(self) -> None:
         """Write down what has changed since, and no more after that."""

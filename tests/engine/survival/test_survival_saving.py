@@ -167,6 +167,29 @@ async def test_a_disk_that_takes_nothing_is_told_and_tried_again(
     assert not world.unfinished()
 
 
+async def test_what_changes_last_of_all_is_saved_although_it_was_time_to_save_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the disk takes its time with the last whole file, clients still connect."""
+    world = SavedWorld(tmp_path)
+    world.connect(HOST, 1)
+    publish = JournalFile.publish
+    async with trio.open_nursery() as nursery:
+
+        def slowly(file: JournalFile) -> None:
+            publish(file)
+            trio.from_thread.run_sync(nursery.start_soon, world.saving.save)
+            trio.from_thread.run_sync(world.connect, "198.51.100.2", 2)
+
+        nursery.start_soon(world.saving.run)
+        await world.saving.save()
+        monkeypatch.setattr(JournalFile, "publish", slowly)
+        await world.saving.finish()
+        nursery.cancel_scope.cancel()
+    world.saving.close()
+    assert sorted(kept.host for kept in read_journal(world.journal).sessions.values()) == [HOST, "198.51.100.2"]
+
+
 async def test_a_directory_that_somebody_emptied_is_filled_again(tmp_path: Path) -> None:
     world = SavedWorld(tmp_path)
     world.connect(HOST, 1)
