@@ -78,10 +78,14 @@ class ExpiryQueue(Generic[Thing]):
             self._seconds[thing.looked_at_s].discard(thing)
             thing.looked_at_s = NEVER
 
+    def is_due(self, now_s: float) -> bool:
+        """Whether a check may be due."""
+        return bool(self._order) and self._order[0] <= now_s
+
     def run(self, now_s: float, limit: int) -> bool:
         """Make the checks that are due, `limit` at most; says whether more may be waiting."""
         for _ in range(limit):
-            if not self._order or self._order[0] > now_s:
+            if not self.is_due(now_s):
                 return False
             things = self._seconds[self._order[0]].things
             if not things:

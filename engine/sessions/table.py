@@ -297,8 +297,11 @@ class SessionTable:
 
     def expire(self, now_s: float, limit: int) -> bool:
         """End what is due, looking at `limit` flows and sessions each at most; says whether more is waiting."""
-        more_flows = self._due_flows.run(now_s, limit)
-        return self._due_sessions.run(now_s, limit) or more_flows
+        # Sessions first: a flow stays for those that are being set up on it, and a session that was set up outlives it.
+        more = self._due_sessions.run(now_s, limit)
+        more |= self._due_flows.run(now_s, limit)
+        # A session that a flow leaves without any may be due at once.
+        return more or self._due_sessions.is_due(now_s)
 
     @property
     def deadlines(self) -> int:

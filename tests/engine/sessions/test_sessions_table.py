@@ -369,3 +369,30 @@ def test_second_tunnel_on_a_flow_counts_for_its_source_address() -> None:
     session = world.connect(ALICE, 1)
     world.client_sends((ALICE, 4500), NAT_T, bytes(4) + init(2))
     assert world.server("a").source_use == {session.source_address: 2}
+
+
+def test_a_handshake_is_over_before_its_flow_is_found_idle_however_late_both_are_looked_at() -> None:
+    """A virtual machine may stand still for minutes: whoever was just set up has a tunnel all the same."""
+    world = World()
+    first, then = (ALICE, 500), (ALICE, 4500)
+    world.client_sends(first, IKE, init(1))
+    world.server_sends(first, IKE, init_answer(1))
+    world.client_sends(then, NAT_T, auth(1))
+    world.server_sends(then, NAT_T, auth_answer(1))
+    world.later(400)
+    assert world.only_session().phase is Phase.IDLE
+    assert world.only_session().was_established
+
+
+def test_a_session_that_fails_keeps_no_unproven_flow_beyond_its_own_end() -> None:
+    """Whoever forges a known client's message could else have a flow of its session for as long as a silent client."""
+    world = World()
+    session = world.connect(ALICE, 1)
+    forged = (ROAMER, 4500)
+    world.client_sends(forged, NAT_T, informational(1))
+    world.client_sends(forged, NAT_T, bytes(4) + init(2))
+    assert len(session.flows) == 3
+    while world.now_s < world.service.config.timeouts.half_open_s:
+        world.later(0.5)
+    assert world.sessions() == [session]
+    assert world.flow(forged, NAT_T) is None
