@@ -118,7 +118,7 @@ class KernelForwarding:
     def adopt(self, flow: Flow, forwarded: Forwarded) -> None:
         """Go on with what the kernel has of a flow."""
         assert isinstance(forwarded.found, FoundFlow)
-        self._reconciler.adopt(flow, forwarded.found)
+        self._reconciler.adopt(flow, forwarded.found, trio.current_time())
 
     def discard(self, forwarded: Forwarded) -> None:
         """Take from the kernel what it has of nobody's flow."""

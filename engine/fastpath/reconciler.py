@@ -93,7 +93,7 @@ class Reconciler:
         """Have every flow looked at that the kernel has: it may have changed when nobody offered it."""
         self._offered.update(dict.fromkeys(self._held))
 
-    def adopt(self, flow: Flow, found: FoundFlow) -> None:
+    def adopt(self, flow: Flow, found: FoundFlow, now_s: float) -> None:
         """Go on with what the kernel has of a flow since an earlier engine, if it is what this one wants."""
         wanted = self._wanted(flow)
         keys = found.entries.from_client, found.entries.from_server
@@ -105,6 +105,8 @@ class Reconciler:
         held = KernelFlow(flow, found.table, found.from_client, found.from_server)
         held.go_on()
         self._held[flow] = self._taken[keys[0]] = self._taken[keys[1]] = held
+        # Its latest ESP may be of SPIs that nobody saved, and for as long as no more comes it is not read again.
+        self._read(held, tick_now(), now_s)
 
     def discard(self, found: FoundFlow) -> None:
         """Take from the kernel what it has of nobody's flow."""

@@ -476,11 +476,25 @@ def test_of_a_flow_that_outlived_its_engine_no_packet_of_the_kernel_s_is_forgott
     flow.packets_in, flow.bytes_in = saved
     (found,) = found_flows(kernel.tables[FLOW_V4])
     successor = Reconciler(kernel.tables, Totals(kernel.totals.__getitem__))
-    successor.adopt(flow, found)
+    successor.adopt(flow, found, here.now_s)
     assert (flow.packets_in, flow.bytes_in) == known
     kernel.forward(key, 100, packets=2)
     successor.refresh(flow, here.now_s)
     assert (flow.packets_in, flow.bytes_in) == (known[0] + 2, known[1] + 100)
+
+
+def test_a_flow_that_outlived_its_engine_is_known_by_spis_that_only_the_kernel_saw() -> None:
+    """They are saved with the next change of a session: an engine that is killed has not saved the latest."""
+    kernel = KernelDouble()
+    here = world(kernel)
+    session = here.connect("198.51.100.7", 1)
+    kernel.settle(here.now_s)
+    kernel.forward(CLIENT + SERVICE + PORT + PORT, 100, spi=0xC000_0001)
+    (found,) = found_flows(kernel.tables[FLOW_V4])
+    successor = Reconciler(kernel.tables, Totals(kernel.totals.__getitem__))
+    successor.adopt(nat_t_flow(session), found, here.now_s)
+    assert here.client_sends(at("203.0.113.5", 4500), NAT_T, esp(0xC000_0001)) == session.server.name
+    assert here.sessions() == [session]
 
 
 def test_a_full_table_leaves_the_rest_on_the_slow_path_and_takes_them_when_there_is_room() -> None:
