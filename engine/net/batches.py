@@ -12,19 +12,21 @@ import mmap
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from engine.sessions.flow import SocketAddress
 
 SLOTS: Final = 64
+LAST_SLOT: Final = SLOTS - 1
 SLOT_BYTES: Final = 65_536
 SLOT_STRIDE: Final = SLOT_BYTES + 17 * 64
 """From one slot to the next: with a power of two, the starts of all slots would compete for a few cache lines."""
 NAME_BYTES: Final = 28
 """Room for a sockaddr_in6, the longer kind."""
-CONTROL_BYTES: Final = socket.CMSG_SPACE(NAME_BYTES)
-CONTROL_HEAD_BYTES: Final = socket.CMSG_LEN(0)
+_CONTROL_AT = -(-NAME_BYTES // 8) * 8
+_CONTROL_BYTES = socket.CMSG_SPACE(NAME_BYTES)
+_CONTROL_HEAD_BYTES = socket.CMSG_LEN(0)
 
 _MSG_DONTWAIT = socket.MSG_DONTWAIT
 _FAMILY = struct.Struct("=H")
@@ -78,8 +80,13 @@ class Slots:
         self._start = ctypes.addressof(ctypes.c_char.from_buffer(self._area))
         whole = memoryview(self._area)
         self.views = [whole[at : at + SLOT_BYTES] for at in range(0, SLOTS * SLOT_STRIDE, SLOT_STRIDE)]
-        self.first_words = whole.cast("I")[:: SLOT_STRIDE // 4]
+        self._words = whole.cast("I")
+        self.first_words = self.words(0)
         """The first four bytes of each slot as a number: 0 for the non-ESP marker."""
+
+    def words(self, at: int) -> memoryview:
+        """The four bytes from `at` on, a multiple of 4, of each slot as a number."""
+        return self._words[at // 4 :: SLOT_STRIDE // 4]
 
     def address(self, slot: int) -> int:
         """Where a slot begins in memory."""
@@ -89,24 +96,26 @@ class Slots:
 class Receiver:
     """Fills slots from a socket with many peers; from one only, for the kernel notes how long its addresses are."""
 
-    def __init__(self, slots: Slots, *, destinations: bool = False) -> None:
+    def __init__(self, family: socket.AddressFamily, slots: Slots, *, destinations: bool = False) -> None:
         """Receive into slots; `destinations`: from a socket that reports where its datagrams were sent to."""
         self._slots = slots  # the kernel is given their addresses: they must live as long
         self._messages = (_Message * SLOTS)()
         self._vectors = (_Vector * SLOTS)()
-        self._names = (ctypes.c_char * (SLOTS * NAME_BYTES))()
-        self._controls = (ctypes.c_char * (SLOTS * CONTROL_BYTES))()
+        # Of each datagram its peer, and behind that what the kernel reports of its destination.
+        self._reported = _layout(raw_bytes(family), destinations=destinations)
+        step = self._reported.size
+        self._reports = (ctypes.c_char * (SLOTS * step))()
         for slot, (message, vector) in enumerate(zip(self._messages, self._vectors, strict=True)):
+            report = ctypes.addressof(self._reports) + slot * step
             vector.base, vector.size = slots.address(slot), SLOT_BYTES
             if destinations:
-                message.header.control = ctypes.addressof(self._controls) + slot * CONTROL_BYTES
-                message.header.control_bytes = CONTROL_BYTES
+                message.header.control = report + _CONTROL_AT
+                message.header.control_bytes = _CONTROL_BYTES
             message.header.vectors = ctypes.addressof(vector)
             message.header.vector_count = 1
-            message.header.name = ctypes.addressof(self._names) + slot * NAME_BYTES
+            message.header.name = report
             message.header.name_bytes = NAME_BYTES
-        self._name_bytes = memoryview(self._names).cast("B")
-        self._control_bytes = memoryview(self._controls).cast("B")
+        self._report_bytes = memoryview(self._reports)
         self._address = ctypes.addressof(self._messages)
         self._fresh = bytes(self._messages) if destinations else b""
         self.sizes = memoryview(self._messages).cast("B").cast("I")[_SIZE_AT::_SIZE_STEP]
@@ -123,13 +132,9 @@ class Receiver:
             return 0
         return received
 
-    def names(self, count: int) -> bytes:
-        """The peers of the first slots, a socket address each `NAME_BYTES`."""
-        return bytes(self._name_bytes[: count * NAME_BYTES])
-
-    def destinations(self, count: int) -> bytes:
-        """Where the datagrams in the first slots were sent to, a socket address each `CONTROL_BYTES`."""
-        return bytes(self._control_bytes[CONTROL_HEAD_BYTES : CONTROL_HEAD_BYTES + count * CONTROL_BYTES])
+    def addresses(self, count: int) -> Iterator[tuple[bytes, ...]]:
+        """The raw addresses of the datagrams in the first slots: the peer's, and the destination if it is reported."""
+        return self._reported.iter_unpack(self._report_bytes[: count * self._reported.size])
 
 
 class Sender:
@@ -164,6 +169,12 @@ class Sender:
                 failed(first, ctypes.get_errno())
                 sent = 1
             first += sent
+
+
+def _layout(address_bytes: int, *, destinations: bool) -> struct.Struct:
+    name = f"{address_bytes}s{_CONTROL_AT - address_bytes}x"
+    behind = _CONTROL_BYTES - _CONTROL_HEAD_BYTES - address_bytes
+    return struct.Struct(f"{name}{_CONTROL_HEAD_BYTES}x{address_bytes}s{behind}x" if destinations else name)
 
 
 def raw_bytes(family: socket.AddressFamily) -> int:

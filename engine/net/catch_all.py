@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from engine.net import sockets
-from engine.net.batches import CONTROL_BYTES, NAME_BYTES, SLOTS, Receiver, from_raw, raw_bytes, to_raw
+from engine.net.batches import SLOTS, Receiver, from_raw, to_raw
 from engine.net.forwarder import Forwarder
 from engine.sessions import steering, tracking
 from engine.sessions.endings import RECOGNISED
@@ -28,8 +28,8 @@ class CatchAll:
         self.socket = sockets.catch_all(family)
         self._services = services
         self._forwarder = forwarder
-        self._receiver = Receiver(forwarder.inbox, destinations=True)
-        self._raw_bytes = raw_bytes(family)
+        # From where they are received, answers are sent on.
+        self._receiver = Receiver(family, forwarder.outbox.slots, destinations=True)
 
     @property
     def port(self) -> int:
@@ -40,6 +40,7 @@ class CatchAll:
     def drain(self, now_s: float) -> None:
         """Forward what has arrived, a bounded number of datagrams."""
         for _ in range(BATCHES_AT_ONCE):
+            self._forwarder.outbox.flush()
             try:
                 count = self._receiver.receive(self.socket.fileno())
             except OSError:
@@ -49,22 +50,16 @@ class CatchAll:
                 return
 
     def _forward(self, count: int, now_s: float) -> None:
-        forwarder, receiver, raw_bytes = self._forwarder, self._receiver, self._raw_bytes
+        forwarder, receiver = self._forwarder, self._receiver
         outbox, flow_of = forwarder.outbox, forwarder.upstreams.disguised.get
-        places = outbox.slots.views
-        servers, clients = receiver.names(count), receiver.destinations(count)
-        sizes, views = receiver.sizes[:count].tolist(), forwarder.inbox.views
-        for slot, size in enumerate(sizes):
-            at = slot * NAME_BYTES
-            server = servers[at : at + raw_bytes]
-            at = slot * CONTROL_BYTES
-            client = clients[at : at + raw_bytes]
-            # In the outbox it can leave from where it lies, together with others.
-            places[outbox.cursor][:size] = views[slot][:size]
+        sizes = receiver.sizes[:count].tolist()
+        for slot, (size, (server, client)) in enumerate(zip(sizes, receiver.addresses(count), strict=True)):
             if flow := flow_of(server + client):
                 forwarder.from_server(flow, size, now_s)
             else:
                 self._take(from_raw(server), from_raw(client), size, now_s)
+            if outbox.cursor == slot:
+                outbox.pass_over()
 
     def _take(self, server: SocketAddress, client: SocketAddress, size: int, now_s: float) -> None:
         services = [s for s in self._services.values() if not s.is_snat and self._listens(s) and s.server_at(server)]

@@ -24,7 +24,7 @@ from engine.sessions.steering import Unsteerable
 from engine.sessions.table import SessionTable, TableFull, Witness
 from engine.wire.encapsulation import ESP_HEADER_SIZE_BYTES, NON_ESP_MARKER, read_header
 from engine.wire.errors import WireError
-from engine.wire.header import Exchange, IkeHeader
+from engine.wire.header import RESPONSE_FLAG, Exchange, IkeHeader
 
 _NAT_T = Port.NAT_T
 _ESP_WORD = struct.Struct("=I")
@@ -85,7 +85,7 @@ class Forwarder:
         service = listener.service
         try:
             header = read_header(data, listener.port is _NAT_T)
-            begins = header is not None and header.exchange == _INIT and not header.response
+            begins = header is not None and header.exchange == _INIT and not header.flags & RESPONSE_FLAG
             client = flow.client if flow is not None else from_raw(peer)
             if header is not None and begins and not self.challenge.admits(listener, peer, client, header, data, now_s):
                 if self.captures.running:
@@ -150,8 +150,9 @@ class Forwarder:
         listener = flow.listener
         if listener is None:
             return
-        if not flow.settled or self.outbox.first_word not in flow.esp_out:
-            data = self.outbox.slot_view[:size]
+        outbox = self.outbox
+        if not flow.settled or outbox.first_words[outbox.cursor] not in flow.esp_out:
+            data = outbox.views[outbox.cursor][:size]
             try:
                 self._observe_answer(flow, data, now_s)
             except WireError as error:

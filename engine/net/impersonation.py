@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from engine.net import sockets
-from engine.net.batches import NAME_BYTES, SLOT_BYTES, SLOTS, Sender, Slots, raw_bytes
+from engine.net.batches import LAST_SLOT, NAME_BYTES, SLOT_BYTES, SLOTS, Sender, Slots, raw_bytes
 from engine.sessions.flow import Flow, Port
 
 HOP_LIMIT: Final = 64
@@ -78,6 +78,7 @@ class Impersonator:
         self._largest_bytes = SMALLEST_IPV6_MTU_BYTES if self._is_ipv6 else SLOT_BYTES
         self._head_bytes = len(_IPV6_START) + 36 if self._is_ipv6 else len(_IPV4_START) + 12
         self._payload_at = self._head_bytes + _LENGTH_AND_CHECKSUM.size
+        self._first_words = slots.words(self._payload_at)
 
     def send(self, guise: Guise, data: memoryview) -> int:
         """Send a flow's datagram to its real server with the next flush."""
@@ -95,7 +96,7 @@ class Impersonator:
         if self._is_ipv6:
             _LENGTH.pack_into(view, _IPV6_LENGTH_AT, udp_bytes)
             checksum = _checksum(guise.sum, udp_bytes, data)
-        elif guise.carries_esp and any(data[:4]):
+        elif guise.carries_esp and self._first_words[slot]:
             # RFC 3948 section 2.1: none for ESP over IPv4.
             checksum = 0
         else:
@@ -106,7 +107,7 @@ class Impersonator:
         self._peers[start : start + self._peer_bytes] = guise.to
         self._flows[slot] = guise.flow
         self._count = slot + 1
-        if slot == SLOTS - 1:
+        if slot == LAST_SLOT:
             self.flush()
         return size
 
@@ -132,7 +133,7 @@ def _checksum(fixed: int, udp_bytes: int, data: memoryview) -> int:
 
     A number and the sum of its 16-bit digits leave the same remainder by 65535: one division instead of a loop.
     """
-    payload = int.from_bytes(data)
+    payload = int.from_bytes(data) % 0xFFFF
     if udp_bytes & 1:
         payload <<= 8
     return 0xFFFF - (fixed + 2 * udp_bytes + payload) % 0xFFFF

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from engine.net.batches import NAME_BYTES, SLOTS, Receiver, raw_bytes
+from engine.net.batches import SLOTS, Receiver
 from engine.net.forwarder import Forwarder
 from engine.net.outbox import Replies
 from engine.sessions.flow import Flow, Port
@@ -23,9 +23,7 @@ class Listener:
         self.socket = sock
         self.flows: dict[bytes, Flow] = {}
         self._forwarder = forwarder
-        self._receiver = Receiver(forwarder.inbox)
-        peer_bytes = raw_bytes(sock.family)
-        self._places = [slice(at, at + peer_bytes) for at in range(0, SLOTS * NAME_BYTES, NAME_BYTES)]
+        self._receiver = Receiver(sock.family, forwarder.inbox)
         replies = Replies(sock, forwarder.outbox, service.drops)
         self.reply, self.speak = replies.add, replies.speak
 
@@ -52,11 +50,10 @@ class Listener:
     def _forward(self, count: int, now_s: float) -> None:
         forwarder, flow_of, receiver = self._forwarder, self.flows.get, self._receiver
         waiting: list[tuple[Flow, memoryview]] = []
-        names = receiver.names(count)
+        peers = receiver.addresses(count)
         sizes = receiver.sizes[:count].tolist()
         first_words = forwarder.inbox.first_words[:count].tolist()
-        for place, size, first_word, view in zip(self._places, sizes, first_words, forwarder.inbox.views, strict=False):
-            peer = names[place]
+        for (peer,), size, first_word, view in zip(peers, sizes, first_words, forwarder.inbox.views, strict=False):
             data = view[:size]
             flow = flow_of(peer)
             # The shortcut that carries the load: ESP of a flow whose sessions are all established.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections import Counter
 
-from engine.net.batches import NAME_BYTES, SLOTS, Sender, Slots, raw_bytes
+from engine.net.batches import LAST_SLOT, NAME_BYTES, SLOTS, Sender, Slots, raw_bytes
 from engine.net.errors import send_failure
 from engine.sessions.flow import Flow
 
@@ -13,11 +13,13 @@ from engine.sessions.flow import Flow
 class Outbox:
     """Slots into which real servers' datagrams are received, and from which listeners send them on.
 
-    Receive into `slot_view`, then either queue the datagram with a listener's `Replies` or receive over it.
+    Receive into `slot_view`, then either queue the datagram with a listener's `Replies` or receive over it. Or flush
+    and receive a batch into the first slots, then either queue or pass over each of its datagrams in turn.
     """
 
     def __init__(self) -> None:
         self.slots = Slots()
+        self.views, self.first_words = self.slots.views, self.slots.first_words
         self.cursor = 0
         self.flows: list[Flow | None] = [None] * SLOTS
         """Whose datagram lies in each slot."""
@@ -28,12 +30,7 @@ class Outbox:
     @property
     def slot_view(self) -> memoryview:
         """Where the next datagram is to be received."""
-        return self.slots.views[self.cursor]
-
-    @property
-    def first_word(self) -> int:
-        """The first four bytes of the slot: 0 for the non-ESP marker."""
-        return self.slots.first_words[self.cursor]
+        return self.views[self.cursor]
 
     def hand_over(self, sender: Replies) -> None:
         """Send what is queued for another listener; what comes now is for this one."""
@@ -41,6 +38,12 @@ class Outbox:
             self.sender.send(self._first, self.cursor)
         self._first = self.cursor
         self.sender = sender
+
+    def pass_over(self) -> None:
+        """Leave out the datagram in the slot: the next one lies in the next slot."""
+        following = self.cursor + 1
+        self.flush()
+        self.cursor = following % SLOTS
 
     def flush(self) -> None:
         """Send everything that is queued."""
@@ -78,7 +81,7 @@ class Replies:
         server.bytes_out += size
         flow.last_out_s = now_s
         outbox.cursor = slot + 1
-        if slot == SLOTS - 1:
+        if slot == LAST_SLOT:
             outbox.flush()
 
     def speak(self, peer: bytes, message: bytes) -> None:
@@ -93,7 +96,7 @@ class Replies:
         self._peers[start : start + self._peer_bytes] = peer[: self._peer_bytes]
         outbox.flows[slot] = None
         outbox.cursor = slot + 1
-        if slot == SLOTS - 1:
+        if slot == LAST_SLOT:
             outbox.flush()
 
     def send(self, first: int, end: int) -> None:

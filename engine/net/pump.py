@@ -82,7 +82,7 @@ class Pump:
     def _take_one_each(self, ready: list[tuple[int, int]], now_s: float) -> None:
         forwarder = self._forwarder
         flow_of, outbox = forwarder.upstreams.flows.get, forwarder.outbox
-        views, first_words = outbox.slots.views, outbox.slots.first_words
+        views, first_words = outbox.views, outbox.first_words
         for fileno, _ in ready:
             flow = flow_of(fileno)
             if flow is None:
@@ -110,7 +110,7 @@ class Pump:
             except OSError as error:
                 note_refusal(flow, error)
                 return
-            if flow.settled and size >= 8 and outbox.first_word in flow.esp_out and flow.listener:
+            if flow.settled and size >= 8 and outbox.first_words[outbox.cursor] in flow.esp_out and flow.listener:
                 flow.listener.reply(flow, size, now_s)
             else:
                 forwarder.from_server(flow, size, now_s)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from net_gateway import Client, Gateway, gateway
+from net_gateway import Client, Gateway, Peer, gateway
 from scapy.layers.inet import IP, UDP
 
 from engine.config.schema import Source
@@ -197,6 +197,33 @@ def test_answers_of_known_flows_find_their_clients() -> None:
                 assert [client.recvfrom(65_535) for _ in answers] == [(answer, gate.address[IKE]) for answer in answers]
                 assert (flow.packets_out, flow.last_out_s) == (20 * now_s, now_s)
         assert gate.service.by_spi[1].messages[-1].size_bytes == len(answers[-1])
+
+
+def test_answers_pass_strangers_datagrams_in_their_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody is waiting for, at the start, among answers and at the end of a full batch, holds none of them up."""
+    # What is sent on comes back to the catch-all socket, which here has the client's address.
+    monkeypatch.setattr("engine.net.catch_all.BATCHES_AT_ONCE", 1)
+    with gateway(servers=1, source=Source.TRANSPARENT) as gate:
+        (server,), stranger = gate.servers, Peer(HOSTS[0])
+        catch_all = CatchAll(socket.AF_INET, {"vpn": gate.service}, gate.forwarder)
+        with catch_all.socket as client:
+            client.sendto(init(1), gate.address[IKE])
+            gate.settle()
+            source = client.getsockname()
+            for strangers in ({0, 7, 8}, {0, SLOTS - 1}, {SLOTS - 2}):
+                answers = []
+                for number in range(SLOTS):
+                    if number in strangers:
+                        stranger.send(b"whatever", source)
+                    else:
+                        answers.append(init_answer(1) + bytes(number))
+                        server.ike.send(answers[-1], source)
+                catch_all.drain(1.0)
+                # Another socket's turn, which gets nothing that anybody is waiting for either.
+                gate.forwarder.outbox.slot_view[:8] = b"whatever"
+                gate.forwarder.outbox.flush()
+                assert [client.recvfrom(65_535) for _ in answers] == [(answer, gate.address[IKE]) for answer in answers]
+        stranger.close()
 
 
 def test_two_services_with_one_real_server_do_not_disturb_each_other() -> None:
