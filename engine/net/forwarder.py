@@ -116,7 +116,7 @@ class Forwarder:
             self._turn_away(listener, peer, data, error.reason)
             self._starvation.begins(service, error.reason)
         else:
-            opened = flow.send is not None or self._try_to_open(flow)
+            opened = flow.upstream is not None or self._try_to_open(flow)
             if self.captures.running and header is not None:
                 self.captures.passes(flow, data, inward=True, dropped="" if opened else "no-way-to-server")
             if opened:
@@ -125,16 +125,16 @@ class Forwarder:
 
     def to_server(self, flow: Flow, data: memoryview, now_s: float) -> None:
         """Send a datagram to the flow's real server, opening its socket at need."""
-        if flow.send is None and not self._try_to_open(flow):
+        if flow.upstream is None and not self._try_to_open(flow):
             return
-        assert flow.send is not None
+        assert flow.upstream is not None
         try:
             try:
-                flow.send(data)
+                flow.upstream.send(data)
             except ConnectionRefusedError:
                 # The kernel reports an earlier datagram's ICMP error here and has not sent this one.
                 flow.service.drops["server-refused"] += 1
-                flow.send(data)
+                flow.upstream.send(data)
         except OSError as error:
             flow.service.drops[send_failure(error.errno)] += 1
             return

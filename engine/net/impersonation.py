@@ -55,8 +55,8 @@ class Guise:
         self.sum = int.from_bytes(addresses) + UDP
 
     def send(self, data: memoryview) -> int:
-        """Send a datagram to the real server with the next flush."""
-        return self._impersonator.send(self, data)
+        """Send a datagram to the real server: with the next flush, unless there is a socket."""
+        return self._impersonator.send(self, data) if self.socket is None else self.socket.send(data)
 
 
 class Impersonator:

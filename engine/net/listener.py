@@ -62,11 +62,11 @@ class Listener:
                 and flow.settled
                 and first_word in flow.esp_in
                 and size >= ESP_HEADER_SIZE_BYTES
-                and flow.send is not None
+                and flow.upstream is not None
                 and not waiting
             ):
                 try:
-                    flow.send(data)
+                    flow.upstream.send(data)
                 except OSError:
                     forwarder.to_server(flow, data, now_s)
                     continue

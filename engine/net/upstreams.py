@@ -111,7 +111,7 @@ class Upstreams:
                     self._give_back(guise.socket)
             case socket.socket() as sock:
                 self._give_back(sock)
-        flow.upstream = flow.send = flow.receive = None
+        flow.upstream = flow.receive = None
 
     def close_idle(self, now_s: float, idle_s: float, limit: int) -> None:
         """Close sockets of transparent flows that were silent for `idle_s`, looking at `limit` sockets."""
@@ -174,7 +174,6 @@ class Upstreams:
         if impersonator is None:
             return False
         flow.upstream = guise = Guise(flow, server, raw_source, impersonator)
-        flow.send = guise.send
         self.disguised[guise.key] = flow
         return True
 
@@ -190,7 +189,6 @@ class Upstreams:
     def _use(self, flow: Flow, sock: socket.socket) -> None:
         self.poll.register(sock, select.EPOLLIN)
         self.flows[sock.fileno()] = flow
-        flow.send = sock.send
         flow.receive = sock.recv_into
 
     def _give_back(self, sock: socket.socket) -> None:
@@ -203,8 +201,8 @@ class Upstreams:
             if number != errno.EMSGSIZE or not flow.sessions:
                 raise OSError(number, os.strerror(number))
             self.give_socket(flow)
-            assert flow.send is not None
-            flow.send(data)
+            assert flow.upstream is not None
+            flow.upstream.send(data)
         except OSError as error:
             size, server = len(data), flow.server
             flow.service.drops[send_failure(error.errno)] += 1

@@ -26,9 +26,10 @@ Thing = TypeVar("Thing", bound=Mortal)
 class _Second(Generic[Thing]):
     """What is to be looked at in one second; gives memory back when most of it was discarded."""
 
-    __slots__ = ("pushes", "things")
+    __slots__ = ("number", "pushes", "things")
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self.number = number
         self.things: dict[Thing, None] = {}
         self.pushes = 0
 
@@ -66,11 +67,12 @@ class ExpiryQueue(Generic[Thing]):
             self._seconds[waiting].discard(thing)
         second = self._seconds.get(number)
         if second is None:
-            second = self._seconds[number] = _Second()
+            second = self._seconds[number] = _Second(number)
             heapq.heappush(self._order, number)
         second.things[thing] = None
         second.pushes += 1
-        thing.looked_at_s = number
+        # Not the number just made: the same object serves all things of a second.
+        thing.looked_at_s = second.number
 
     def discard(self, thing: Thing) -> None:
         """Never look at a thing again."""

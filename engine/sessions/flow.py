@@ -41,6 +41,14 @@ class ClientSide(Protocol):
         ...
 
 
+class Upstream(Protocol):
+    """What stands for a flow's client towards its real server."""
+
+    def send(self, data: memoryview, /) -> int:
+        """Send a datagram to the real server."""
+        ...
+
+
 class Flow:
     """A 5-tuple: where it goes, what passed, and the sessions it carries.
 
@@ -68,7 +76,6 @@ class Flow:
         "port",
         "proven",
         "receive",
-        "send",
         "server",
         "service",
         "sessions",
@@ -83,7 +90,7 @@ class Flow:
         self.port = port
         self.client = client
         self.server = server
-        self.sessions: list[Session] = []
+        self.sessions: tuple[Session, ...] = ()
         """Oldest first."""
         self.owner: Session | None = None
         """The session that its ESP is taken to belong to: the newest that was set up, else the newest."""
@@ -95,9 +102,7 @@ class Flow:
         """The first words of the ESP that came from the client, as the machine reads them; the latest few."""
         self.esp_out: tuple[int, ...] = ()
         self.settled = False
-        self.upstream: object | None = None
-        """What stands for the client towards the real server."""
-        self.send: Callable[[memoryview], int] | None = None
+        self.upstream: Upstream | None = None
         self.receive: Callable[[memoryview], int] | None = None
         self.listener: ClientSide | None = None
         self.peer = b""

@@ -42,13 +42,14 @@ def bind_spis(session: Session, spi_i: int, spi_r: int) -> None:
     if (spi_i, spi_r) in spis:
         return
     if (spi_i, 0) in spis:
-        spis[spis.index((spi_i, 0))] = (spi_i, spi_r)
+        at = spis.index((spi_i, 0))
+        session.spis = (*spis[:at], (spis[at][0], spi_r), *spis[at + 1 :])
         return
     if len(spis) >= SPI_PAIRS_KEPT:
-        forgotten, _ = spis.pop(0)
+        (forgotten, _), spis = spis[0], spis[1:]
         if all(known_i != forgotten for known_i, _ in spis):
             session.service.by_spi.release(forgotten, session)
-    spis.append((spi_i, spi_r))
+    session.spis = (*spis, (spi_i, spi_r))
     session.service.by_spi.claim(spi_i, session)
 
 

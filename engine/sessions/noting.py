@@ -6,7 +6,7 @@ from typing import Final
 from zlib import crc32
 
 from engine.sessions.flow import Port
-from engine.sessions.session import MESSAGES_KEPT, Message, Session
+from engine.sessions.session import MESSAGES_KEPT, PACKED_MESSAGE, Session
 from engine.sessions.table import DELETED_QUIET_S, SessionTable
 from engine.sessions.trouble import Complaint
 from engine.wire.cleartext import CONTENT, complaints
@@ -19,6 +19,7 @@ REKEYED_SA_DELETED_S = 3.0
 """Whoever rekeyed an IKE SA deletes the old one within this time: the session goes on under new SPIs."""
 CHECKSUM_BYTES: Final = 4
 CHECKSUMS_KEPT: Final = 16
+PACKED_BYTES_KEPT: Final = PACKED_MESSAGE.size * MESSAGES_KEPT
 
 # To look up an enumeration's member by name costs as much as all else on a line that compares with it.
 _INIT, _AUTH = Exchange.IKE_SA_INIT, Exchange.IKE_AUTH
@@ -48,11 +49,8 @@ def note(
         _count_retransmission(session, inward)
     else:
         session.checksums = (session.checksums + checksum)[-CHECKSUM_BYTES * CHECKSUMS_KEPT :]
-    message = Message(now_s, inward, exchange, header.message_id, response, len(data), repeated)
-    messages = session.messages
-    messages.append(message)
-    if len(messages) > MESSAGES_KEPT:
-        del messages[0]
+    packed = PACKED_MESSAGE.pack(now_s, inward, exchange, header.message_id, response, len(data), repeated)
+    session.packed_messages = (session.packed_messages + packed)[-PACKED_BYTES_KEPT:]
     session.last_seen_s = now_s
     session.deleted_s = 0.0
     table.mark(session)
@@ -66,7 +64,7 @@ def note(
         session.rekeyed_s = now_s
     elif exchange == _INFORMATIONAL and response and header.next_payload in _ENCRYPTED:
         rekeyed = session.rekeyed_s > 0 and now_s - session.rekeyed_s < REKEYED_SA_DELETED_S
-        if not rekeyed and _ends_deletion(session, message):
+        if not rekeyed and _ends_deletion(session):
             session.deleted_s = now_s
             table.look_again(session, now_s + DELETED_QUIET_S)
     if header.next_payload in CONTENT:
@@ -89,14 +87,15 @@ def _count_retransmission(session: Session, inward: bool) -> None:
         session.server.retransmitted_out += 1
 
 
-def _ends_deletion(session: Session, answer: Message) -> bool:
-    """Whether an INFORMATIONAL answer may end the deletion of the IKE SA (RFC 7296 section 1.4.1).
+def _ends_deletion(session: Session) -> bool:
+    """Whether an INFORMATIONAL answer, the latest message, may end the deletion of the IKE SA (RFC 7296 section 1.4.1).
 
     Such a request carries a Delete payload and its answer nothing; a liveness check is empty both ways, the deletion
     of a CHILD SA is answered in kind. A MOBIKE update looks alike: only the silence after it tells. What is said in the
     clear, as to a forged request, deletes nothing.
     """
-    for message in reversed(session.messages):
+    *before, answer = session.messages
+    for message in reversed(before):
         if message.message_id == answer.message_id and message.inward is not answer.inward:
             return message.exchange == answer.exchange and message.size_bytes > answer.size_bytes
     return False

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from struct import Struct
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -39,10 +40,13 @@ class Phase(StrEnum):
 HALF_OPEN = frozenset({Phase.INIT, Phase.COOKIE, Phase.AUTH})
 
 
-class Message(msgspec.Struct, frozen=True, gc=False):
+PACKED_MESSAGE: Final = Struct("=d?BI?I?")
+"""The fields of a `Message` as a session keeps them: a dozen of them take the room of three records."""
+
+
+class Message(msgspec.Struct, frozen=True):
     """The cleartext header of one IKE message that passed."""
 
-    # Every session keeps a dozen: unseen by the garbage collector, they cost it no pauses.
     at_s: float
     inward: bool
     exchange: int
@@ -80,8 +84,8 @@ class Session:
         "last_seen_s",
         "left_source",
         "looked_at_s",
-        "messages",
         "number",
+        "packed_messages",
         "phase",
         "place",
         "rekeyed_s",
@@ -122,7 +126,7 @@ class Session:
         """When the real server's latest IKE_AUTH answer passed while the IKE SA was being set up."""
         self.server_fragments = False
         """Whether the real server agreed to IKE fragmentation (RFC 7383)."""
-        self.spis: list[tuple[int, int]] = []
+        self.spis: tuple[tuple[int, int], ...] = ()
         self.esp_in: tuple[int, ...] = ()
         """SPIs of its ESP towards the real server, which chose them; the latest few, the newest first."""
         self.esp_out: tuple[int, ...] = ()
@@ -131,7 +135,7 @@ class Session:
         """Both SPIs and message id of the latest request that the real server answered encrypted."""
         self.place: SocketAddress | None = None
         """Where on the NAT-T port the real server last showed its client to be."""
-        self.flows: list[Flow] = []
+        self.flows: tuple[Flow, ...] = ()
         self.looked_at_s = NEVER
         self.created_s = now_s
         self.last_seen_s = now_s
@@ -145,7 +149,7 @@ class Session:
         self.left_source: SocketAddress | None = None
         """Address and port that stood for the client at its place when it was last left (snat): the real server goes on
         to send its ESP there."""
-        self.messages: list[Message] = []
+        self.packed_messages = b""
         """The latest, oldest first."""
         self.checksums = b""
         """Of the latest messages, four bytes each: what comes again is a retransmission."""
@@ -162,6 +166,11 @@ class Session:
     def anonymous(self) -> bool:
         """Whether no IKE message of it was ever seen: its server is a guess that a known SPI overrules."""
         return not self.spis
+
+    @property
+    def messages(self) -> list[Message]:
+        """The latest, oldest first."""
+        return [Message(*fields) for fields in PACKED_MESSAGE.iter_unpack(self.packed_messages)]
 
     @property
     def auth_accepted(self) -> bool:

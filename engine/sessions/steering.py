@@ -28,6 +28,7 @@ CLIENT_NAT_T_PORT = 4500
 _INIT = Exchange.IKE_SA_INIT
 _IKE, _NAT_T = Port.IKE, Port.NAT_T
 _ADAPTIVE = SchedulerKind.ADAPTIVE
+_SCHEDULED = {kind: f"scheduled by {kind}" for kind in SchedulerKind}
 
 
 class Unsteerable(Exception):
@@ -146,7 +147,7 @@ def schedule(service: Service, host: str, now_s: float, *, preview: bool = False
     chosen = place(candidates, packed(host))
     if chosen is None:
         raise Unsteerable("no-server")
-    return Decision(service.servers[chosen.name], f"scheduled by {service.config.scheduler}")
+    return Decision(service.servers[chosen.name], _SCHEDULED[service.config.scheduler])
 
 
 def ineligible(service: Service, server: RealServer) -> Ineligible | None:

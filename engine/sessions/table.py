@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from itertools import count, islice
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from engine.sessions import eviction, invariants, keys
 from engine.sessions.endings import CROWDED, EVICTED, how_it_ended
@@ -27,6 +27,9 @@ ENDINGS_KEPT = 10_000
 # To look up an enumeration's member by name costs as much as all else on a line that compares with it.
 _IKE, _NAT_T = Port.IKE, Port.NAT_T
 _ESTABLISHED, _MOVED, _IDLE, _CLOSED = Phase.ESTABLISHED, Phase.MOVED, Phase.IDLE, Phase.CLOSED
+
+
+Thing = TypeVar("Thing")
 
 
 class TableFull(Exception):
@@ -129,8 +132,8 @@ class SessionTable:
         """
         if len(session.flows) >= FLOWS_PER_SESSION:
             self._part_with_a_flow(session)
-        flow.sessions.append(session)
-        session.flows.append(flow)
+        flow.sessions += (session,)
+        session.flows += (flow,)
         self._settle(flow)
         if flow.source is not None and flow.service.is_snat and not session.source_address:
             keys.use_source(session, flow.source[0])
@@ -205,11 +208,11 @@ class SessionTable:
         del self.sessions[session.number]
         keys.release(session)
         for flow in session.flows:
-            flow.sessions.remove(session)
+            flow.sessions = _without(flow.sessions, session)
             self._settle(flow)
             if not flow.sessions:
                 self._end(flow)
-        session.flows.clear()
+        session.flows = ()
         self._due_sessions.discard(session)
 
     def readmit(self, session: Session) -> None:
@@ -236,7 +239,7 @@ class SessionTable:
         flow.service.flows[flow.port][flow.client] = flow
         self.flow_count += 1
         for session in flow.sessions:
-            session.flows.append(flow)
+            session.flows += (flow,)
         if record is not None:
             flow.persistence = record
             flow.service.persistence.take(record)
@@ -246,11 +249,10 @@ class SessionTable:
 
     def drop_flow(self, flow: Flow, reason: str = "") -> None:
         """End a flow; a session left without any sleeps if it was established, else it ends, as by `close`."""
-        carried = flow.sessions.copy()
-        flow.sessions.clear()
+        carried, flow.sessions = flow.sessions, ()
         self._settle(flow)
         for session in carried:
-            session.flows.remove(flow)
+            session.flows = _without(session.flows, flow)
             if flow.port is _NAT_T and session.place == flow.client:
                 session.left_source = flow.source
             self.mark(session)
@@ -266,7 +268,7 @@ class SessionTable:
 
     def put_to_sleep(self, session: Session, reason: str) -> None:
         """End a session's flows: it sleeps if it was established, else it ends for the reason."""
-        for flow in tuple(session.flows):
+        for flow in session.flows:
             self.drop_flow(flow, reason)
         if session.phase is _IDLE:
             self.asleep.move_to_end(session.number, last=False)
@@ -282,8 +284,8 @@ class SessionTable:
 
     def close_deleted(self, successor: Session, now_s: float) -> None:
         """End what a new session on the same flow replaces: sessions deleted as far as anyone can see."""
-        for flow in tuple(successor.flows):
-            for session in tuple(flow.sessions):
+        for flow in successor.flows:
+            for session in flow.sessions:
                 if session is successor or not session.deleted_s:
                     continue
                 self.refresh(session, now_s)
@@ -336,11 +338,11 @@ class SessionTable:
         """Make a session of very many flows leave one: rather than any other one that its server never answered on."""
         self.refresh(session, session.last_seen_s)
         flow = min(session.flows, key=lambda flow: (flow.proven, flow.last_out_s > 0, flow.last_seen_s))
-        if flow.sessions == [session]:
+        if flow.sessions == (session,):
             self.drop_flow(flow)
         else:
-            session.flows.remove(flow)
-            flow.sessions.remove(session)
+            session.flows = _without(session.flows, flow)
+            flow.sessions = _without(flow.sessions, session)
             self._settle(flow)
 
     def _find_client(self, session: Session, left: Flow) -> None:
@@ -399,3 +401,7 @@ class SessionTable:
             session.server.established += step
         elif session.phase is _IDLE:
             session.server.asleep += step
+
+
+def _without(things: tuple[Thing, ...], gone: Thing) -> tuple[Thing, ...]:
+    return tuple(thing for thing in things if thing is not gone)

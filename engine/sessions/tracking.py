@@ -202,7 +202,7 @@ def _authenticates(flow: Flow, session: Session, header: IkeHeader) -> bool:
     """
     if header.exchange not in _SETTING_UP or header.flags & RESPONSE_FLAG:
         return False
-    if session.half_open or not session.messages:
+    if session.half_open or not session.packed_messages:
         return session.half_open
     last = session.messages[-1]
     answered = last.exchange == _AUTH and not last.inward

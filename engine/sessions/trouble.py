@@ -53,7 +53,7 @@ def last_trouble(session: Session, now_s: float) -> Trouble | None:
 
 def auth_refused(session: Session) -> bool:
     """Whether the last message of a session is an IKE_AUTH answer in which no AUTH payload has room."""
-    if not session.half_open or not session.messages:
+    if not session.half_open or not session.packed_messages:
         return False
     last = session.messages[-1]
     return last.exchange == Exchange.IKE_AUTH and last.response and not last.inward and not session.auth_accepted

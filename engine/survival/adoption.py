@@ -211,7 +211,7 @@ class Adoption:
         if session.phase is not Phase.ESTABLISHED:
             self._table.set_phase(session, Phase.ESTABLISHED)
         flow = Flow(service, Port.NAT_T, found.client, server, self._now_s)
-        flow.sessions = [session]
+        flow.sessions = (session,)
         self._follow_kernel(flow, found)
         self._flows[key] = flow, False
 
@@ -253,7 +253,7 @@ class Adoption:
             session.ended_bytes_out,
         ) = kept.traffic
         if kept.latest is not None:
-            session.messages = [kept.latest.restored(shift_s)]
+            session.packed_messages = kept.latest.restored(shift_s)
         if kept.complaint is not None:
             session.complaint = kept.complaint.restored(shift_s)
         if session.half_open:
@@ -269,11 +269,11 @@ class Adoption:
         if found := self._flows.get(key):
             flow, remembered = found
             if flow.server is server and session not in flow.sessions:
-                flow.sessions.append(session)
+                flow.sessions += (session,)
                 self._flows[key] = flow, remembered or kept.remembered
             return
         flow = Flow(service, Port(kept.port), client, server, kept.created_s + self._shift_s)
-        flow.sessions = [session]
+        flow.sessions = (session,)
         flow.why, flow.proven = kept.why, kept.proven
         flow.esp_in, flow.esp_out = kept.esp_in, kept.esp_out
         flow.packets_in, flow.bytes_in, flow.packets_out, flow.bytes_out = kept.traffic

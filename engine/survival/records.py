@@ -17,7 +17,7 @@ from engine.sessions.persistence import PersistenceRecord
 from engine.sessions.query import vendor_of
 from engine.sessions.real_server import RealServer
 from engine.sessions.service import Service
-from engine.sessions.session import Message, Phase, Session
+from engine.sessions.session import PACKED_MESSAGE, Phase, Session
 from engine.sessions.trouble import Complaint
 from engine.survival.moment import Instant, Moment
 from engine.wire.notifies import Notify
@@ -29,6 +29,7 @@ KEPT_DATA_BYTES: Final = 16
 """Of what a peer put beside its error."""
 
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
+Octet: TypeAlias = Annotated[int, Meta(ge=0, lt=2**8)]
 Word: TypeAlias = Annotated[int, Meta(ge=0, lt=2**32)]
 Spi: TypeAlias = Annotated[int, Meta(ge=0)]
 """Eight bytes: more than that the format has no numbers for."""
@@ -67,15 +68,16 @@ class KeptMessage(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     at_s: Instant
     inward: bool
-    exchange: int
+    exchange: Octet
     message_id: Word
     response: bool
-    size_bytes: Count
+    size_bytes: Word
 
-    def restored(self, shift_s: float) -> Message:
+    def restored(self, shift_s: float) -> bytes:
         """As sessions have it."""
-        at_s = self.at_s + shift_s
-        return Message(at_s, self.inward, self.exchange, self.message_id, self.response, self.size_bytes, False)
+        return PACKED_MESSAGE.pack(
+            self.at_s + shift_s, self.inward, self.exchange, self.message_id, self.response, self.size_bytes, False
+        )
 
 
 class KeptComplaint(msgspec.Struct, frozen=True, array_like=True):
@@ -103,7 +105,7 @@ class KeptSession(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="s
     why: str
     phase: Phase
     was_established: bool
-    spis: list[tuple[Spi, Spi]]
+    spis: tuple[tuple[Spi, Spi], ...]
     esp_in: tuple[Word, ...]
     esp_out: tuple[Word, ...]
     answered: tuple[Spi, Spi, Word] | None
@@ -155,7 +157,6 @@ Record: TypeAlias = Moment | KeptSession | Ended | KeptRecord | Forgotten
 
 def kept_session(session: Session) -> KeptSession:
     """What is saved of a session."""
-    last = session.messages[-1] if session.messages else None
     # In the order of the fields: named ones would take six times as long.
     return KeptSession(
         session.number,
@@ -188,7 +189,7 @@ def kept_session(session: Session) -> KeptSession:
             session.ended_packets_out,
             session.ended_bytes_out,
         ),
-        None if last is None else _kept_message(last),
+        _kept_message(session.packed_messages) if session.packed_messages else None,
         [_kept_flow(flow) for flow in session.flows],
         None if session.complaint is None else _kept_complaint(session.complaint),
         session.left_source,
@@ -234,10 +235,8 @@ def _is_address(family: socket.AddressFamily, host: str, port: int) -> bool:
     return 0 <= port <= 0xFFFF
 
 
-def _kept_message(message: Message) -> KeptMessage:
-    return KeptMessage(
-        message.at_s, message.inward, message.exchange, message.message_id, message.response, message.size_bytes
-    )
+def _kept_message(packed: bytes) -> KeptMessage:
+    return KeptMessage(*PACKED_MESSAGE.unpack_from(packed, len(packed) - PACKED_MESSAGE.size)[:-1])
 
 
 def _kept_complaint(said: Complaint) -> KeptComplaint:

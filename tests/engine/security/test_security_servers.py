@@ -59,7 +59,7 @@ class TakenOver(World):
             [owner is victim for owner in owners],
             flow.server.name,
             flow.proven,
-            flow.sessions == [victim],
+            flow.sessions == (victim,),
             victim.number in self.table.sessions,
         )
 

@@ -72,8 +72,7 @@ class UpstreamDoubles(Upstreams):
         self._snat_ports = count(40_000)
 
     def open(self, flow: Flow, source: str) -> None:
-        flow.upstream = upstream = UpstreamDouble(flow, self.sent)
-        flow.send = upstream.send
+        flow.upstream = UpstreamDouble(flow, self.sent)
         if not flow.service.is_snat:
             flow.source = flow.client
         elif flow.source is None:
@@ -87,7 +86,7 @@ class UpstreamDoubles(Upstreams):
 
     def close(self, flow: Flow) -> None:
         if flow.upstream is not None:
-            flow.upstream = flow.send = None
+            flow.upstream = None
             del self.flows[id(flow)]
 
 

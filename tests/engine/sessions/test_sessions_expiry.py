@@ -137,7 +137,7 @@ def test_flow_on_4500_ends_after_300_s_and_its_session_sleeps() -> None:
     assert phase_of(session) is Phase.ESTABLISHED
     world.later(1)
     assert phase_of(session) is Phase.IDLE
-    assert session.flows == []
+    assert session.flows == ()
     assert session.server.established == 0
     audit(world)
 

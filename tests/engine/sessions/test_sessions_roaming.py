@@ -180,7 +180,7 @@ def test_replayed_first_message_of_a_living_session_is_another_session() -> None
     assert world.client_sends((BOB, 500), IKE, init(1)) == other(alice)
     world.server_sends((BOB, 500), IKE, init_answer(1)[:8] + (77).to_bytes(8) + init_answer(1)[16:])
     impostor = world.sessions()[-1]
-    assert (alice.spis, impostor.spis) == ([(1, answer_spi(1))], [(1, 77)])
+    assert (alice.spis, impostor.spis) == (((1, answer_spi(1)),), ((1, 77),))
     assert world.client_sends(CAFE, NAT_T, informational(1)) == alice.server.name
     assert world.client_sends((BOB, 4500), NAT_T, encrypted(1, Exchange.IKE_AUTH, responder_spi=77)) == other(alice)
     audit(world)
@@ -217,7 +217,7 @@ def test_answers_to_forged_first_messages_do_not_push_known_spis_out() -> None:
     for spi_r in range(100, 120):
         world.client_sends((ALICE, 500), IKE, init(1))
         world.server_sends((ALICE, 500), IKE, init_answer(1)[:8] + spi_r.to_bytes(8) + init_answer(1)[16:])
-    assert alice.spis == [(1, answer_spi(1))]
+    assert alice.spis == ((1, answer_spi(1)),)
     audit(world)
 
 
@@ -449,7 +449,7 @@ def test_guess_for_a_tunnel_whose_session_is_known_gives_way_to_esp_too() -> Non
     assert world.client_sends(CAFE, NAT_T, informational(99)) == session.server.name
     world.server_sends(CAFE, NAT_T, encrypted(99, Exchange.INFORMATIONAL, from_server=True, response=True))
     assert world.sessions() == [session]
-    assert session.spis == [(1, answer_spi(1)), (99, answer_spi(99))]
+    assert session.spis == ((1, answer_spi(1)), (99, answer_spi(99)))
     audit(world)
 
 

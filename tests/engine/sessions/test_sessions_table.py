@@ -224,7 +224,7 @@ def test_only_session_of_a_flow_gives_way_to_another_on_it() -> None:
     for spi in (1, 2, 3):
         assert world.client_sends((ALICE, 500), IKE, init(spi)) is not None
         audit(world)
-    assert world.only_session().spis == [(3, 0)]
+    assert world.only_session().spis == ((3, 0),)
     world.later(1000)
 
     assert world.table.flow_count == 0

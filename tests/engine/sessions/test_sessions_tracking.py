@@ -352,7 +352,7 @@ def test_tunnel_found_by_its_esp_is_the_servers_to_confirm() -> None:
     world.client_sends(ON_4500, NAT_T, informational(1))
     world.server_sends(ON_4500, NAT_T, informational(1, from_server=True, response=True))
     assert world.only_session() is session
-    assert session.spis == [(1, answer_spi(1))]
+    assert session.spis == ((1, answer_spi(1)),)
     audit(world)
 
 
@@ -366,7 +366,7 @@ def test_rekeyed_spis_go_to_the_session_that_negotiated() -> None:
     world.client_sends(ON_4500, NAT_T, informational(55))
     world.server_sends(ON_4500, NAT_T, informational(55, from_server=True, response=True))
     assert world.service.by_spi[55] is device
-    assert device.spis == [(1, answer_spi(1)), (55, answer_spi(55))]
+    assert device.spis == ((1, answer_spi(1)), (55, answer_spi(55)))
 
 
 def test_rekeyed_session_is_found_by_its_new_spi_after_roaming() -> None:
@@ -389,7 +389,7 @@ def test_made_up_spis_do_not_push_known_ones_out() -> None:
     session = world.connect(ALICE, 1)
     for spi in range(100, 200):
         world.client_sends(ON_4500, NAT_T, informational(spi))
-    assert session.spis == [(1, answer_spi(1))]
+    assert session.spis == ((1, answer_spi(1)),)
     assert list(world.service.by_spi) == [1]
 
 

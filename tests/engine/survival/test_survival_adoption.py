@@ -306,7 +306,7 @@ async def test_a_tunnel_that_the_kernel_carries_is_up_though_it_was_saved_while_
     await trio.sleep(gap_s)
     again = await world.after_restart(forwarded(flow, esp_in=0x1234_5678))
     session = again.only_session()
-    assert (session.phase, session.spis) == (Phase.ESTABLISHED, [(1, answer_spi(1))])
+    assert (session.phase, session.spis) == (Phase.ESTABLISHED, ((1, answer_spi(1)),))
     assert [one.client for one, _ in again.leftovers.adopted] == [(OTHER, 4500)]
     assert again.leftovers.adopted[0][0].settled
     audit(again)
