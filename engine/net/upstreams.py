@@ -97,8 +97,9 @@ class Upstreams:
         assert flow.source is not None
         self._make_room()
         remote, is_transparent = flow.server.endpoint(flow.port), not flow.service.is_snat
-        guise.socket = sockets.upstream(flow.source, remote, transparent=is_transparent)
-        self._use(flow, guise.socket)
+        sock = sockets.upstream(flow.source, remote, transparent=is_transparent)
+        self._use(flow, sock)
+        guise.socket = sock
 
     def close(self, flow: Flow) -> None:
         """Take a flow's guise or socket away."""
@@ -179,15 +180,23 @@ class Upstreams:
 
     def _open_socket(self, flow: Flow, source: str) -> None:
         self._make_room()
-        if flow.service.is_snat:
-            flow.upstream = sock = self._snat_socket(flow, (source, 0))
-            flow.source = sock.getsockname()
+        is_snat = flow.service.is_snat
+        if is_snat:
+            sock = self._snat_socket(flow, (source, 0))
         else:
-            flow.upstream = sock = sockets.upstream(flow.client, flow.server.endpoint(flow.port), transparent=True)
+            sock = sockets.upstream(flow.client, flow.server.endpoint(flow.port), transparent=True)
         self._use(flow, sock)
+        flow.upstream = sock
+        if is_snat:
+            flow.source = sock.getsockname()
 
     def _use(self, flow: Flow, sock: socket.socket) -> None:
-        self.poll.register(sock, select.EPOLLIN)
+        try:
+            self.poll.register(sock, select.EPOLLIN)
+        except OSError:
+            # Of what the kernel does not watch, no answer would ever be read (epoll(7), max_user_watches).
+            sock.close()
+            raise
         self.flows[sock.fileno()] = flow
         flow.receive = sock.recv_into
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -433,3 +434,21 @@ def test_listener_that_takes_anothers_place_goes_on_with_its_flows() -> None:
         gate.forwarder.table.close(gate.service.by_spi[1])
         assert not gate.service.flows[NAT_T]
         assert not listener.flows
+
+
+class FullPoll:
+    """An epoll of a user who watches as many sockets as one may (epoll(7), max_user_watches)."""
+
+    def register(self, sock: socket.socket, events: int) -> None:
+        raise OSError(errno.ENOSPC, "no watch is left")
+
+
+def test_socket_that_cannot_be_watched_is_not_sent_from(gate: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answers would never be read: the datagram is dropped and counted, and a later one has another socket."""
+    client, upstreams = gate.client(), gate.forwarder.upstreams
+    with monkeypatch.context() as crowded:
+        crowded.setattr(upstreams, "poll", FullPoll())
+        client.send(IKE, init(1))
+    assert gate.service.drops == {"enospc": 1}
+    assert len(upstreams) == 0
+    connect(gate, client, 1)
