@@ -70,7 +70,7 @@ class Reconciler:
         """Have a flow looked at: it, its sessions or its source address have changed, or it has ended."""
         held = self._held.get(flow)
         if has_tunnel(flow):
-            if held is not None and held.source == flow.source:
+            if held is not None and held.source == flow.source and flow.server.keeps_sessions:
                 # Its tunnel is up now, say: what the kernel has of it is the same.
                 return
             if held is None and flow.owner is not None and flow.owner.half_open:
