@@ -238,6 +238,7 @@ class KernelForwarding:
             await trio.sleep(RECONCILE_EVERY_S)
             while self._reconciler.step(trio.current_time()):
                 await trio.lowlevel.checkpoint()
+            self._reconciler.listen(trio.current_time())
 
     async def _count(self) -> None:
         while True:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 
@@ -51,6 +51,8 @@ class Reconciler:
         self._held: dict[Flow, KernelFlow] = {}
         self._taken: dict[bytes, KernelFlow] = {}
         """The flows by the tuples that lead to them."""
+        self._unheard: deque[KernelFlow] = deque()
+        """Flows on which a session is being set up: their first ESP shows that it is."""
 
     def __len__(self) -> int:
         """How many flows the kernel has."""
@@ -145,6 +147,16 @@ class Reconciler:
                     self._read(held, now_ticks, now_s)
             yield len(some)
 
+    def listen(self, now_s: float) -> None:
+        """Read counters of flows on which a session is being set up, a bounded number: it counts in full once it is."""
+        now_ticks = tick_now()
+        for _ in range(min(len(self._unheard), CREDITED_AT_ONCE)):
+            held = self._unheard.popleft()
+            if self._is_beginning(held) and held.has_news():
+                self._read(held, now_ticks, now_s)
+            if self._is_beginning(held):
+                self._unheard.append(held)
+
     def abandon(self, server: RealServer, now_s: float) -> Iterator[int]:
         """Leave a real server's flows to the slow path, some of them each turn; yields how many those were."""
         return self._take_back_all([held for flow, held in self._held.items() if flow.server is server], now_s)
@@ -167,6 +179,10 @@ class Reconciler:
     def _has(self, held: KernelFlow) -> bool:
         """Whether a flow still is where it was: its slots may be another's after a turn."""
         return self._held.get(held.flow) is held
+
+    def _is_beginning(self, held: KernelFlow) -> bool:
+        """Whether a session is being set up on a flow that the kernel has."""
+        return held.flow.owner is not None and held.flow.owner.half_open and self._has(held)
 
     def _read(self, held: KernelFlow, now_ticks: int, now_s: float) -> None:
         """Add to a flow what the kernel has counted, and leave it to the slow path if that is of another tunnel."""
@@ -246,6 +262,8 @@ class Reconciler:
             return
         held = self._held[flow] = KernelFlow(flow, table, inward, outward)
         taken[from_client] = taken[from_server] = held
+        if self._is_beginning(held):
+            self._unheard.append(held)
 
     def _make_way(self, wanted: Entries, now_s: float) -> bool:
         """Take flows back that are not where a new one is to be; False: one of them is there.

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from engine.config.schema import PersistenceKind, Source
+from engine.fastpath import reconciler
 from engine.fastpath.entries import entries
 from engine.fastpath.found import found_flows
 from engine.fastpath.layout import FLOW_V4, PROBES, TICK_S
@@ -168,6 +169,37 @@ def test_whoever_asks_for_a_session_whose_esp_the_kernel_has_finds_it_establishe
     kernel.forward(CLIENT + SERVICE + PORT + PORT, 132, spi=7)
     here.table.refresh(session, here.now_s)
     assert phase_of(session) is Phase.ESTABLISHED
+
+
+def test_a_tunnel_is_up_for_the_schedulers_long_before_all_counters_are_read() -> None:
+    """A session that is being set up weighs a quarter: a server that has just got it would get the next one, too."""
+    kernel = KernelDouble()
+    here = world(kernel)
+    session = begin(here, answer=auth_answer(1))
+    kernel.reconciler.listen(here.now_s)
+    assert phase_of(session) is Phase.AUTH
+    kernel.forward(CLIENT + SERVICE + PORT + PORT, 132, spi=7)
+    kernel.reconciler.listen(here.now_s)
+    assert phase_of(session) is Phase.ESTABLISHED
+    assert session.server.load == 1
+
+
+def test_many_tunnels_that_are_being_set_up_are_listened_to_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciler, "CREDITED_AT_ONCE", 2)
+    kernel = KernelDouble()
+    here = world(kernel)
+    hosts = [f"198.51.100.{number}" for number in range(1, 6)]
+    for number, host in enumerate(hosts, 1):
+        here.client_sends(at(host, 500), Port.IKE, init(number))
+        here.server_sends(at(host, 500), Port.IKE, init_answer(number))
+        here.client_sends(at(host, 4500), NAT_T, auth(number))
+        here.server_sends(at(host, 4500), NAT_T, auth_answer(number))
+        kernel.forward(bytes(map(int, host.split("."))) + SERVICE + PORT + PORT, 132, spi=number)
+    counts = []
+    for _ in range(4):
+        kernel.reconciler.listen(here.now_s)
+        counts.append(sum(server.established for server in here.service.servers.values()))
+    assert counts == [2, 4, 5, 5]
 
 
 def test_a_tunnel_of_which_nobody_has_read_yet_that_the_kernel_carries_it_gives_way_to_nobody() -> None:
