@@ -20,6 +20,8 @@ CHANGED_AT_ONCE = 64
 """Flows that change paths in one step: few, for what arrives meanwhile overtakes what the slow path still holds."""
 LOOKED_AT_ONCE = 500
 WAITING_AT_ONCE = 1_000
+HEARD_AT_ONCE = 50
+"""Tunnels whose first ESP is noticed in one turn: in a storm most wait for a second, when all counters are read."""
 CREDITED_AT_ONCE = 500
 """Flows whose counters are read in one turn: less than a millisecond."""
 
@@ -149,11 +151,14 @@ class Reconciler:
 
     def listen(self, now_s: float) -> None:
         """Read counters of flows on which a session is being set up, a bounded number: it counts in full once it is."""
-        now_ticks = tick_now()
-        for _ in range(min(len(self._unheard), CREDITED_AT_ONCE)):
+        now_ticks, heard = tick_now(), 0
+        for _ in range(min(len(self._unheard), LOOKED_AT_ONCE)):
+            if heard == HEARD_AT_ONCE:
+                break
             held = self._unheard.popleft()
             if self._is_beginning(held) and held.has_news():
                 self._read(held, now_ticks, now_s)
+                heard += 1
             if self._is_beginning(held):
                 self._unheard.append(held)
 

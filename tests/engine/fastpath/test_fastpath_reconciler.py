@@ -185,7 +185,7 @@ def test_a_tunnel_is_up_for_the_schedulers_long_before_all_counters_are_read() -
 
 
 def test_many_tunnels_that_are_being_set_up_are_listened_to_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconciler, "CREDITED_AT_ONCE", 2)
+    monkeypatch.setattr(reconciler, "HEARD_AT_ONCE", 2)
     kernel = KernelDouble()
     here = world(kernel)
     hosts = [f"198.51.100.{number}" for number in range(1, 6)]
