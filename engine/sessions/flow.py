@@ -147,6 +147,16 @@ class Flow:
         places = [session.place for session in self.sessions]
         return self.port is _NAT_T and all(place is not None and place != self.client for place in places)
 
+    def carry(self, session: Session) -> None:
+        """Carry one more session."""
+        self.sessions += (session,)
+        session.flows += (self,)
+
+    def let_go(self, session: Session) -> None:
+        """Carry a session no longer."""
+        self.sessions = tuple(other for other in self.sessions if other is not session)
+        session.flows = tuple(other for other in session.flows if other is not self)
+
     def change_path(self, *, fast: bool) -> None:
         """Note whether the kernel forwards its ESP."""
         if fast is not self.fast:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from itertools import count, islice
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from engine.sessions import eviction, invariants, keys
 from engine.sessions.endings import CROWDED, EVICTED, how_it_ended
@@ -27,9 +27,6 @@ ENDINGS_KEPT = 10_000
 # To look up an enumeration's member by name costs as much as all else on a line that compares with it.
 _IKE, _NAT_T = Port.IKE, Port.NAT_T
 _ESTABLISHED, _MOVED, _IDLE, _CLOSED = Phase.ESTABLISHED, Phase.MOVED, Phase.IDLE, Phase.CLOSED
-
-
-Thing = TypeVar("Thing")
 
 
 class TableFull(Exception):
@@ -132,8 +129,7 @@ class SessionTable:
         """
         if len(session.flows) >= FLOWS_PER_SESSION:
             self._part_with_a_flow(session)
-        flow.sessions += (session,)
-        session.flows += (flow,)
+        flow.carry(session)
         self._settle(flow)
         if flow.source is not None and flow.service.is_snat and not session.source_address:
             keys.use_source(session, flow.source[0])
@@ -208,11 +204,10 @@ class SessionTable:
         del self.sessions[session.number]
         keys.release(session)
         for flow in session.flows:
-            flow.sessions = _without(flow.sessions, session)
+            flow.let_go(session)
             self._settle(flow)
             if not flow.sessions:
                 self._end(flow)
-        session.flows = ()
         self._due_sessions.discard(session)
 
     def readmit(self, session: Session) -> None:
@@ -252,7 +247,7 @@ class SessionTable:
         carried, flow.sessions = flow.sessions, ()
         self._settle(flow)
         for session in carried:
-            session.flows = _without(session.flows, flow)
+            flow.let_go(session)
             if flow.port is _NAT_T and session.place == flow.client:
                 session.left_source = flow.source
             self.mark(session)
@@ -341,8 +336,7 @@ class SessionTable:
         if flow.sessions == (session,):
             self.drop_flow(flow)
         else:
-            session.flows = _without(session.flows, flow)
-            flow.sessions = _without(flow.sessions, session)
+            flow.let_go(session)
             self._settle(flow)
 
     def _find_client(self, session: Session, left: Flow) -> None:
@@ -401,7 +395,3 @@ class SessionTable:
             session.server.established += step
         elif session.phase is _IDLE:
             session.server.asleep += step
-
-
-def _without(things: tuple[Thing, ...], gone: Thing) -> tuple[Thing, ...]:
-    return tuple(thing for thing in things if thing is not gone)
