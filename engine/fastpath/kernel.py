@@ -128,6 +128,9 @@ class KernelForwarding:
     def leave(self) -> bool:
         """Have the kernel go on when this is closed; False: it cannot."""
         self._leaves = self._pins is not None
+        if self._leaves:
+            # Who demands cookies must also look at them.
+            self._program.clear_shields()
         return self._leaves
 
     @property

@@ -119,6 +119,15 @@ static __always_inline enum outcome judge(const struct shield *shield, struct ta
     return OUTCOME_PASSED;
 }
 
+/* By redirection where the device can: sent back by XDP_TX, frames pile up at the other end of a veth pair without an XDP
+ * program there, which nobody tells of them, until the link takes no more (veth_xdp_flush in drivers/net/veth.c). */
+static __always_inline int send_back(struct xdp_md *ctx)
+{
+    __u32 device = ctx->ingress_ifindex;
+    struct egress *egress = bpf_map_lookup_elem(&egresses, &device);
+    return egress ? bpf_redirect_map(&ports, egress->port, XDP_TX) : XDP_TX;
+}
+
 /* A function of its own, so that packets of known flows are not charged for its registers and its stack. */
 static __noinline int meet_stranger(struct xdp_md *ctx, __u32 link_bytes)
 {
@@ -140,7 +149,7 @@ static __noinline int meet_stranger(struct xdp_md *ctx, __u32 link_bytes)
         return pass(REASON_MISS);
     if (outcome < OUTCOMES)
         tally->counts[outcome]++;
-    return demands ? count(REASON_CHALLENGED, XDP_TX) : count(REASON_SHIELDED, XDP_DROP);
+    return demands ? count(REASON_CHALLENGED, send_back(ctx)) : count(REASON_SHIELDED, XDP_DROP);
 }
 
 #endif

@@ -76,8 +76,8 @@ def demanded(client: Direction, keys: CookieKeys, spi_i: int = SPI) -> bytes:
 
 
 def answered(frame: bytes) -> Outcome:
-    """Sent back by the device that the request came in by."""
-    return Outcome(Verdict.TX, frame, {Reason.CHALLENGED: 1})
+    """Sent back by the device that the request came in by: redirected to it."""
+    return Outcome(Verdict.REDIRECT, frame, {Reason.CHALLENGED: 1})
 
 
 def kept_off(frame: bytes) -> Outcome:

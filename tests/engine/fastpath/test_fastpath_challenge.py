@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 
 import pytest
@@ -24,7 +25,7 @@ from fastpath_newcomers import (
     protect,
     repeated_with,
 )
-from fastpath_world import Family, World, passed_up
+from fastpath_world import WAN, Family, Verdict, World, passed_up
 from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import IP, UDP
@@ -71,6 +72,16 @@ def test_a_demand_is_one_to_a_client(shared_world: World, family: Family) -> Non
     cookie = message.notify(NotifyType.COOKIE)
     assert cookie is not None
     assert len(cookie.data) == 9
+
+
+@families
+def test_a_device_that_takes_no_redirected_frames_sends_its_own_back(fresh_world: World, family: Family) -> None:
+    """As one that has the program in generic mode."""
+    protect(fresh_world, KEYS, CHALLENGED)
+    fresh_world.forwarding.remove_egress(socket.if_nametoindex(WAN.name))
+    client = newcomer(family, IKE_PORT)
+    outcome = fresh_world.run(client.frame(first_message()))
+    assert outcome == replace(answered(demanded(client, KEYS)), verdict=Verdict.TX)
 
 
 @families

@@ -6,8 +6,9 @@ import errno
 import gc
 import os
 import socket
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from itertools import pairwise
 from random import Random
 from typing import TypeVar
@@ -27,6 +28,8 @@ from engine.fastpath.interfaces import list_interfaces
 from engine.fastpath.kernel import FOLLOW_EVERY_S, KernelForwarding
 from engine.fastpath.layout import ShieldFlag
 from engine.fastpath.netlink import NetlinkError
+from engine.fastpath.pins import Pins, digest_of
+from engine.fastpath.program import OBJECT
 from engine.fastpath.reconciler import Reconciler
 from engine.fastpath.shields import Shields
 from engine.fastpath.totals import Totals
@@ -39,6 +42,7 @@ T = TypeVar("T")
 
 PATIENCE_S = 5.0
 ANY_PROTOCOL = 0x0003
+FRAMES_IN_A_VETH = 256
 CONFIG = Config(
     engine=EngineSection(max_sessions=64),
     services=[
@@ -67,6 +71,11 @@ def _network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+def _take_redirected_frames(*devices: str) -> None:
+    for device in devices:
+        subprocess.run(["ethtool", "-K", device, "gro", "on"], check=True)
+
+
 async def _here(do: Callable[..., T], *arguments: object) -> T:
     await trio.lowlevel.checkpoint()
     return do(*arguments)
@@ -74,14 +83,45 @@ async def _here(do: Callable[..., T], *arguments: object) -> T:
 
 @asynccontextmanager
 async def forwarding(
-    services: Callable[[], dict[RunningService, CookieKeys | None]] = dict,
+    services: Callable[[], dict[RunningService, CookieKeys | None]] = dict, pins: Pins | None = None
 ) -> AsyncIterator[KernelForwarding]:
-    with KernelForwarding(CONFIG, services) as kernel:
+    """Forward in the kernel; there it stays with `pins`."""
+    with KernelForwarding(CONFIG, services, pins) as kernel:
         async with trio.open_nursery() as nursery:
             await nursery.start(kernel.run)
             yield kernel
             nursery.cancel_scope.cancel()
-        await kernel.give_back()
+        if not kernel.leave():
+            await kernel.give_back()
+
+
+def running_service() -> RunningService:
+    scheduler = make_scheduler(CONFIG.services[0].scheduler, key=bytes(16), random=Random(1))
+    return RunningService(CONFIG.services[0], {}, scheduler, (), 10)
+
+
+@contextmanager
+def far_end() -> Iterator[socket.socket]:
+    """The other end of the wan device: sends frames, and receives them."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ANY_PROTOCOL)) as far:
+        far.bind(("far-wan", ANY_PROTOCOL))
+        far.settimeout(PATIENCE_S)
+        yield far
+
+
+def frame_to_service(payload: bytes) -> bytes:
+    """A client's datagram to the service's IKE port, as it comes in by the wan device."""
+    wan = next(one for one in list_interfaces().values() if one.name == "wan")
+    link = Ether(dst=wan.mac, src="02:00:00:00:00:77")
+    return bytes(link / IP(src="198.51.100.7", dst="198.51.100.1") / UDP(sport=500, dport=500) / Raw(payload))
+
+
+def shields(pins: Pins) -> list[bytes]:
+    """The ends of services that the program in the kernel protects."""
+    left = pins.find(digest_of(OBJECT))
+    assert left is not None
+    with closing(left):
+        return left.map("shields").list_keys()
 
 
 def attached() -> set[str]:
@@ -187,27 +227,51 @@ async def test_real_servers_are_counted_every_second_however_long_reading_the_fl
 @pytest.mark.trio
 async def test_a_service_is_protected_and_learns_of_it() -> None:
     """Garbage that comes in by a device is counted with it; once it challenges, a newcomer is answered there."""
-    scheduler = make_scheduler(CONFIG.services[0].scheduler, key=bytes(16), random=Random(1))
-    vpn = RunningService(CONFIG.services[0], {}, scheduler, (), 10)
+    vpn = running_service()
     demanded: dict[RunningService, CookieKeys | None] = {vpn: None}
-    wan = next(one for one in list_interfaces().values() if one.name == "wan")
-    link = Ether(dst=wan.mac, src="02:00:00:00:00:77")
-    client, ends = IP(src="198.51.100.7", dst="198.51.100.1"), UDP(sport=500, dport=500)
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ANY_PROTOCOL)) as far:
-        far.bind(("far-wan", ANY_PROTOCOL))
-        far.settimeout(PATIENCE_S)
+    with far_end() as far:
         async with forwarding(lambda: demanded) as kernel:
             await wait_all_tasks_blocked()
-            far.send(bytes(link / client / ends / Raw(bytes(8))))
+            far.send(frame_to_service(bytes(8)))
             await until(lambda: vpn.drops["runt"] == 1)
             demanded[vpn] = KEYS
             kernel.challenge_changed()
             await wait_all_tasks_blocked()
-            far.send(bytes(link / client / ends / Raw(first_message())))
+            far.send(frame_to_service(first_message()))
             await until(lambda: vpn.newcomers.challenges_sent == 1)
         answer = Ether(far.recv(2048))
-    assert (answer.dst, answer[IP].dst) == (link.src, "198.51.100.7")
+    assert (answer.dst, answer[IP].dst) == ("02:00:00:00:00:77", "198.51.100.7")
     assert bytes(answer[UDP].payload) == cookie_demand(SPI, KEYS.cookie(mapped("198.51.100.7"), SPI))
+
+
+@pytest.mark.usefixtures("_network")
+@pytest.mark.trio
+async def test_newcomers_who_are_answered_in_the_kernel_leave_the_link_open() -> None:
+    """More of them than a veth device holds frames; its other end has no program of its own."""
+    _take_redirected_frames("far-wan", "far-lan")
+    vpn = running_service()
+    request = frame_to_service(first_message())
+    with far_end() as far:
+        async with forwarding(lambda: {vpn: KEYS}) as kernel:
+            await wait_all_tasks_blocked()
+            assert kernel.mode == "native"
+            answers = []
+            for _ in range(FRAMES_IN_A_VETH + 44):
+                far.send(request)
+                answers.append(far.recv(2048))
+    assert {Ether(answer)[IP].src for answer in answers} == {"198.51.100.1"}
+
+
+@pytest.mark.usefixtures("_network")
+@pytest.mark.trio
+async def test_what_stays_without_an_engine_asks_nobody_for_cookies(pins: Pins) -> None:
+    """No engine would look at them, and the next one gives out others."""
+    vpn = running_service()
+    async with forwarding(lambda: {vpn: KEYS}, pins):
+        await wait_all_tasks_blocked()
+        assert shields(pins)
+    assert attached() == {"wan", "lan"}
+    assert not shields(pins)
 
 
 @pytest.mark.usefixtures("_network")

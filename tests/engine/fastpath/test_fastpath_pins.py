@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from bpf_objects import ip, private_network, require_bpf
+from bpf_objects import ip, private_network
 
 from engine.config.schema import FastPath
 from engine.fastpath.attachments import Attachments
@@ -19,25 +18,12 @@ from engine.fastpath.flow_table import FlowTable
 from engine.fastpath.found import found_flows
 from engine.fastpath.interfaces import Interface, list_interfaces
 from engine.fastpath.layout import FLOW_V4, FLOW_V6, PROBES
-from engine.fastpath.pins import BPF_FILE_SYSTEM, Pins, digest_of, instance_name
+from engine.fastpath.pins import Pins, digest_of, instance_name
 from engine.fastpath.program import OBJECT, ForwardingProgram, TooSmall
 
 DIGEST = digest_of(OBJECT)
 V4 = (bytes([198, 51, 100, 7]), bytes([203, 0, 113, 10]), bytes([10, 0, 0, 1]), bytes([10, 0, 0, 11]))
 V6 = tuple(bytes([0x20, 1, 0xD, 0xB8, *bytes(11), number]) for number in range(4))
-
-
-@pytest.fixture
-def pins() -> Iterator[Pins]:
-    """A place in the BPF file system for this test."""
-    require_bpf()
-    if not BPF_FILE_SYSTEM.is_mount():
-        pytest.skip("no BPF file system is mounted")
-    made = Pins(f"test-{os.getpid()}")
-    made.begin()
-    yield made
-    made.drop()
-    assert not made.exist
 
 
 @pytest.fixture
