@@ -16,7 +16,7 @@
 
 enum { BATCH = 64, DATAGRAM = 2048 };
 enum { IKE_PORT = 500, NAT_T_PORT = 4500, NON_ESP_MARKER = 4 };
-enum { IKE_SA_INIT = 34, IKE_AUTH = 35, INFORMATIONAL = 37, FLAG_INITIATOR = 0x08, FLAG_RESPONSE = 0x20 };
+enum { IKE_SA_INIT = 34, IKE_AUTH = 35, INFORMATIONAL = 37, FLAG_INITIATOR = 0x08, FLAG_RESPONSE = 0x20, NOTIFY = 41 };
 
 struct ike_header {
     uint64_t spi_i, spi_r;

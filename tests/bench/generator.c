@@ -9,13 +9,14 @@
 #include "datagrams.h"
 
 enum { MAX_CLIENTS = 131072, MAX_WINDOW = 4096, MAX_TRIES = 6, CLIENT_OF_NONE = -1 };
+enum { COOKIE = 16390, NOTIFY_HEAD = 8, MAX_COOKIE = 64 };
 static const uint64_t RETRANSMIT_NS = 500000000, STALLED_NS = 5000000000, LOST_NS = 100000000, SCAN_NS = 20000000;
 
 enum step { IDLE, AWAIT_INIT, AWAIT_AUTH, AWAIT_ESP, DONE };
 
 struct client {
     uint64_t spi_r, deadline_ns;
-    uint8_t step, tries;
+    uint8_t step, tries, cookie_bytes, cookie[MAX_COOKIE];
 };
 
 struct slot {
@@ -81,21 +82,30 @@ static void put_header(unsigned char *at, uint32_t client, uint8_t first, uint8_
     memcpy(at, &ike, sizeof ike);
 }
 
-/* SA, KE of MODP-2048, a nonce and the two NAT detection notifies: the message every client starts with. */
+/* SA, KE of MODP-2048, a nonce and the two NAT detection notifies: the message every client starts with. In front of
+ * them the cookie that was demanded, if one was (RFC 7296 section 2.6). */
 static void add_init(uint32_t client, uint16_t port)
 {
-    enum { SIZE = 28 + 48 + 264 + 36 + 28 + 28 };
+    uint8_t cookie_bytes = clients[client].cookie_bytes;
+    uint32_t demanded_bytes = cookie_bytes ? NOTIFY_HEAD + cookie_bytes : 0;
+    uint32_t size = 28 + demanded_bytes + 48 + 264 + 36 + 28 + 28;
     unsigned char *at;
     if (port == NAT_T_PORT) {
-        at = add_datagram(&nat_t_out, nat_t_fd, NAT_T_PORT, client, NON_ESP_MARKER + SIZE);
+        at = add_datagram(&nat_t_out, nat_t_fd, NAT_T_PORT, client, NON_ESP_MARKER + size);
         memset(at, 0, NON_ESP_MARKER);
         at += NON_ESP_MARKER;
     } else {
-        at = add_datagram(&ike_out, ike_fd, IKE_PORT, client, SIZE);
+        at = add_datagram(&ike_out, ike_fd, IKE_PORT, client, size);
     }
-    put_header(at, client, 33, IKE_SA_INIT, SIZE);
-    memcpy(at + 28, security_association, sizeof security_association);
-    at = put_payload(at + 28 + 48, 40, 264, 14u << 16);
+    put_header(at, client, cookie_bytes ? NOTIFY : 33, IKE_SA_INIT, size);
+    at += 28;
+    if (cookie_bytes) {
+        put_payload(at, 33, (uint16_t)demanded_bytes, COOKIE);
+        memcpy(at + NOTIFY_HEAD, clients[client].cookie, cookie_bytes);
+        at += demanded_bytes;
+    }
+    memcpy(at, security_association, sizeof security_association);
+    at = put_payload(at + 48, 40, 264, 14u << 16);
     at = put_payload(at, 41, 36, client);
     at = put_payload(at, 41, 28, 16388);
     put_payload(at, 0, 28, 16389);
@@ -151,7 +161,22 @@ static void send_step(uint32_t client, uint16_t first_port, uint64_t now)
     }
 }
 
-/* The client that received datagram i has what it waited for: what it sends next, if anything. */
+/* Whether an answer to a client's IKE_SA_INIT demands a cookie, which the client keeps then. */
+static int demands_cookie(struct client *client, const struct ike_header *ike, size_t size)
+{
+    const unsigned char *notify = (const unsigned char *)(ike + 1);
+    if (size < 28 + NOTIFY_HEAD || ike->next_payload != NOTIFY || ike->spi_r)
+        return 0;
+    size_t bytes = (size_t)(notify[2] << 8 | notify[3]);
+    if ((notify[6] << 8 | notify[7]) != COOKIE || bytes <= NOTIFY_HEAD || bytes > NOTIFY_HEAD + MAX_COOKIE ||
+        size < 28 + bytes)
+        return 0;
+    client->cookie_bytes = (uint8_t)(bytes - NOTIFY_HEAD);
+    memcpy(client->cookie, notify + NOTIFY_HEAD, client->cookie_bytes);
+    return 1;
+}
+
+/* The client that received datagram i has what it waited for, and sends what comes next. */
 static int advance(int i, size_t ike_offset)
 {
     unsigned char *data = incoming.data[i];
@@ -166,8 +191,11 @@ static int advance(int i, size_t ike_offset)
             return CLIENT_OF_NONE;
         client = (uint32_t)(ike->spi_i >> 32);
         answered = ike->exchange == IKE_SA_INIT ? AWAIT_INIT : AWAIT_AUTH;
-        if (client < MAX_CLIENTS && answered == AWAIT_INIT && clients[client].step == AWAIT_INIT)
+        if (client < MAX_CLIENTS && answered == AWAIT_INIT && clients[client].step == AWAIT_INIT) {
+            if (demands_cookie(&clients[client], ike, incoming.message[i].msg_len - ike_offset))
+                return (int)client;
             clients[client].spi_r = ike->spi_r;
+        }
     }
     if (client >= MAX_CLIENTS || clients[client].step != answered ||
         packet_info(&incoming, i)->ipi_addr.s_addr != client_address(client))

@@ -50,7 +50,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     forwarding_warm_up_s: float = 1
     forwarding_s: float = 4
     sessions: int = 9_000
-    sessions_window: int = 64
+    sessions_at_once: tuple[int, ...] = (64, 1_000, 4_000)
+    """How many clients set tunnels up at any moment: a few, and those of a VPN that was gone for a while."""
+    preparing_window: int = 64
     memory_sessions: tuple[int, ...] = (9_000, 50_000)
     memory_window: int = 256
     latency_clients: int = 200
@@ -64,6 +66,7 @@ QUICK = Settings(
     forwarding_warm_up_s=0.5,
     forwarding_s=1,
     sessions=1_000,
+    sessions_at_once=(64, 1_000),
     memory_sessions=(2_000,),
     latency_s=1,
 )
@@ -89,7 +92,12 @@ def plan(settings: Settings) -> list[Measure]:
             for clients in settings.forwarding_clients
         ),
         *(
-            Measure("sessions", f"{settings.sessions:,} tunnels, {source}", partial(set_up, settings, source))
+            Measure(
+                "sessions",
+                f"{settings.sessions:,} tunnels, {window:,} at once, {source}",
+                partial(set_up, settings, window, source),
+            )
+            for window in settings.sessions_at_once
             for source in Source
         ),
         *(
@@ -115,7 +123,7 @@ def _establish_all(load: Generator, clients: int, window: int) -> None:
 def forward(settings: Settings, clients: int, bed: Testbed, peer: Peer) -> Values:
     """Packets forwarded, counting both directions, in a closed loop of ESP over established tunnels."""
     with peer.forwarding(bed, Source.SNAT) as process, generator(bed, peer.TARGET) as load:
-        _establish_all(load, clients, settings.sessions_window)
+        _establish_all(load, clients, settings.preparing_window)
         size, window = settings.esp_size_bytes, settings.forwarding_window
         load.flood(clients, window, size, settings.forwarding_warm_up_s)
         cpu_s = process.cpu_s() if process else 0
@@ -140,12 +148,12 @@ def forward(settings: Settings, clients: int, bed: Testbed, peer: Peer) -> Value
         return values
 
 
-def set_up(settings: Settings, source: Source, bed: Testbed, peer: Peer) -> Values:
+def set_up(settings: Settings, window: int, source: Source, bed: Testbed, peer: Peer) -> Values:
     """Tunnels set up a second: IKE_SA_INIT on 500, IKE_AUTH on 4500 and a first ESP datagram, each answered."""
     with peer.forwarding(bed, source, FastPath.AUTO) as process, generator(bed, peer.TARGET) as load:
         time.sleep(settings.settle_s)
         cpu_s = process.cpu_s() if process else 0
-        done = load.establish(settings.sessions, settings.sessions_window)
+        done = load.establish(settings.sessions, window)
         values = {
             "sessions_per_s": done.established / done.seconds,
             "failed": done.failed,
@@ -186,7 +194,7 @@ def delay(settings: Settings, bed: Testbed, peer: Peer) -> Values:
     """Round-trip time of single ESP datagrams at a low rate."""
     with peer.forwarding(bed, Source.SNAT), generator(bed, peer.TARGET) as load:
         clients, rate, size = settings.latency_clients, settings.latency_rate_per_s, settings.esp_size_bytes
-        _establish_all(load, clients, settings.sessions_window)
+        _establish_all(load, clients, settings.preparing_window)
         load.latency(clients, rate, size, 1)
         trips = load.latency(clients, rate, size, settings.latency_s)
         return {

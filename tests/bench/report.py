@@ -56,6 +56,7 @@ HEADLINES = (
     Headline("sessions", "sessions_per_s", "new sessions/s"),
     Headline("sessions", "sessions_per_cpu_s", "new sessions per CPU second"),
     Headline("sessions", "failed", "tunnels failed", compared=False),
+    Headline("sessions", "retransmitted", "messages sent again", compared=False),
     Headline("memory", "memory_bytes_per_session", "process bytes per session"),
     Headline("memory", "kernel_bytes_per_session", "kernel bytes per session", compared=False),
     Headline("memory", "files_per_session", "open files per session", ".2f"),

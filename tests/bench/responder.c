@@ -8,6 +8,19 @@
 
 enum { EMPTY_INFORMATIONAL = 80 };
 
+/* Takes from a request the cookie that it repeats, which is no part of an answer; returns the size of the datagram then. */
+static size_t without_cookie(struct ike_header *ike, size_t size, size_t ike_offset)
+{
+    unsigned char *notify = (unsigned char *)(ike + 1);
+    size_t bytes = (size_t)(notify[2] << 8 | notify[3]), before = ike_offset + sizeof *ike + bytes;
+    if (ike->next_payload != NOTIFY || size < before)
+        return size;
+    ike->next_payload = notify[0];
+    memmove(notify, notify + bytes, size - before);
+    ike->length = htonl((uint32_t)(size - ike_offset - bytes));
+    return size - bytes;
+}
+
 /* The length of the answer that datagram i becomes; 0: none. */
 static size_t make_answer(struct batch *b, int i, size_t ike_offset)
 {
@@ -22,6 +35,7 @@ static size_t make_answer(struct batch *b, int i, size_t ike_offset)
     uint8_t server = (uint8_t)(ntohl(packet_info(b, i)->ipi_addr.s_addr) & 0xff);
     ike->flags = FLAG_RESPONSE;
     if (ike->exchange == IKE_SA_INIT) {
+        size = without_cookie(ike, size, ike_offset);
         ike->spi_r = ike->spi_i;
         *(uint8_t *)&ike->spi_r = server;
         return size;
