@@ -8,8 +8,7 @@ from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import pytest
-import textual._wait
-import textual.screen
+import quiet_console
 from fake_link import FakeLink
 from textual.pilot import Pilot
 from textual.widgets import Input
@@ -17,12 +16,7 @@ from textual.widgets import Input
 from ikeconsole.app import ConsoleApp
 from ikeconsole.looks.preferences import RememberedPreferences
 
-# The pilot takes the console for idle when it does nothing for a moment that is longer than a frame. With many keys
-# that adds up to minutes, so both are made shorter by the same factor.
-FASTER = 5
-textual._wait.SLEEP_GRANULARITY = 1 / 50 / FASTER
-textual._wait.SLEEP_IDLE = textual._wait.SLEEP_GRANULARITY / 20
-textual.screen.UPDATE_PERIOD = 1 / 60 / FASTER
+quiet_console.hurry()
 
 NARROW = (80, 24)
 WIDE = (160, 48)
@@ -53,8 +47,8 @@ async def settle(pilot: Pilot[Any]) -> None:
     looking = [worker for worker in pilot.app.workers if worker.group == "look"]
     if looking:  # of an empty list Textual makes all workers, also those that wait for a key
         await pilot.app.workers.wait_for_complete(looking)
-    for _ in range(FASTER):  # what is laid out may have to be laid out again
-        await pilot.pause()
+    await pilot.pause()
+    await pilot.pause()  # what is laid out may have to be laid out again
     app = pilot.app
     while isinstance(app, ConsoleApp) and app.handling_keys and app.is_running and not app._exit:
         await pilot.pause()

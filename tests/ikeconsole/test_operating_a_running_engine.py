@@ -272,6 +272,7 @@ async def test_one_console_shows_what_another_one_did(world: LiveWorld) -> None:
             await until(pilot, lambda: app.snapshot is not None)
             await press(pilot, "down", "down", "x")
             await agree(pilot)
+            await until(pilot, lambda: "✕ disabled" in rows(pilot)[2])
 
     app = console(world)
     async with app.run_test(size=(160, 48)) as pilot:
