@@ -89,6 +89,9 @@ class Topology:
         balancer.namespace.ip(f"link del {device_in(segment)}")
         _plug(self.switch, balancer, segment, device_in(segment), self.arms[segment])
         self.take_redirected_frames()
+        # Who knows the old one's MAC address would go on sending there for eight seconds, longer than a client waits.
+        for node in self.nodes.values():
+            node.namespace.ip("neigh flush all")
 
 
 def device_in(segment: Segment) -> str:
