@@ -17,6 +17,7 @@ from engine.telemetry.open_files import QUIET_S, OpenFiles
         (errno.ENFILE, "this machine can open no more files", "fs.file-max"),
         (errno.ENOMEM, "Cannot allocate memory", "MemoryMax="),
     ],
+    ids=["of the process", "of the machine", "for lack of memory"],
 )
 def test_want_of_files_is_told_until_it_is_clearly_over(
     monkeypatch: pytest.MonkeyPatch, number: int, said: str, remedy: str

@@ -26,6 +26,12 @@ from ikeconsole.exits import Exit, Failure
 PATIENCE_S = 20.0
 
 
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With a short name: the path of a socket in a directory below it has no room for that of a test."""
+    return tmp_path_factory.mktemp("demo")
+
+
 @contextmanager
 def demo(directory: Path, terminal: int | None = None) -> Iterator[subprocess.Popen[str]]:
     """The demo where no console can be shown; its temporary files go below a directory of ours."""
