@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -13,7 +14,8 @@ import msgspec
 import tomli_w
 import trio
 
-from engine.control.calls import Call, GetStatus
+from engine.control.api import Refused
+from engine.control.calls import Call, Clear, GetStatus
 from engine.control.records import SessionPage, SessionRow
 from engine.control.status import EngineStatus, ServerStatus, ServiceStatus
 from harness.kernel_flows import KernelFlow, kernel_flows
@@ -171,7 +173,8 @@ class Balancer:
     def forget_clients(self) -> None:
         """Clear all sessions and persistence, if there are any."""
         for everyone in ("0.0.0.0/0", "::/0"):
-            self.command("clear", everyone, check=False)
+            with suppress(Refused, EngineUnreachable):
+                self.ask(Clear(client=everyone))
 
     def ask(self, call: Call[R]) -> R:
         """The engine's answer to a call on its control socket, much sooner than a command line has it."""
