@@ -19,11 +19,13 @@ from ikeconsole.main import main
 HOLDS = """
 import pathlib, signal, sys
 from engine.survival.lock import locked
-signal.signal(signal.SIGTERM, lambda *_: None if sys.argv[2] == "obeys" else signal.pause())
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 with locked(pathlib.Path(sys.argv[1])):
     print("locked", flush=True)
-    signal.pause()
+    while signal.sigwait([signal.SIGTERM]) and sys.argv[2] != "obeys":
+        pass
 """
+"""Blocked, so that a signal which comes before it is waited for is not lost."""
 
 
 @pytest.fixture
