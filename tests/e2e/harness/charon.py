@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -12,7 +13,7 @@ import msgspec
 from harness.certificates import Authority, KeyKind
 from harness.namespaces import Namespace, end
 from harness.requirements import CHARON
-from harness.vici import Value, Vici
+from harness.vici import Value, Vici, ViciError
 from harness.waiting import eventually
 
 # kernel-libipsec does ESP in user space and always in UDP; it must be loaded before kernel-netlink.
@@ -143,7 +144,9 @@ class Charon:
             return
         with self.vici() as vici:
             for sa in self.sas():
-                vici.request("terminate", {"ike-id": sa.uniqueid, "force": "yes", "timeout": -1})
+                # One that its peer has closed since it was listed is there no more.
+                with suppress(ViciError):
+                    vici.request("terminate", {"ike-id": sa.uniqueid, "force": "yes", "timeout": -1})
         eventually(lambda: not self.sas(), f"the IKE_SAs of {self.namespace.name} are gone")
 
     def vici(self) -> Vici:
