@@ -73,8 +73,8 @@ class LookingApp(KeyByKeyApp):
 
     def catch_up(self) -> None:
         """Bring the place in front up to date."""
-        place = self.place
-        if place is None or not place.is_mounted:
+        place = self._drawn_place
+        if place is None:
             return
         place.refresh_frame()
         if self.snapshot is not None:
@@ -84,15 +84,20 @@ class LookingApp(KeyByKeyApp):
 
     def refresh_frame(self) -> None:
         """Draw the bars of the place in front again."""
-        if self.place is not None and self.place.is_mounted:
-            self.place.refresh_frame()
+        if place := self._drawn_place:
+            place.refresh_frame()
+
+    @property
+    def _drawn_place(self) -> Place | None:
+        """The place in front while it has its widgets: not before it is shown, nor while the console ends."""
+        place = self.place
+        return place if place is not None and place.is_mounted and self.is_running else None
 
     async def _look(self) -> None:
         try:
             self.snapshot = await self._ask_for_snapshot()
             self.lost = None
-            place = self.place
-            if place is not None and place.is_mounted:
+            if place := self._drawn_place:
                 place.show(self.snapshot)
                 place.set_stale(False)
                 self.refresh_frame()
@@ -109,7 +114,7 @@ class LookingApp(KeyByKeyApp):
         try:
             await place.look()
         except NoMatches:
-            if place in self.screen_stack:
+            if self.is_running and place in self.screen_stack:
                 raise
             return  # it was left before the engine answered, and has lost its widgets
         if self.lost is not None:  # the engine was silent for long, but it answered
@@ -141,5 +146,5 @@ class LookingApp(KeyByKeyApp):
         # The latest reason says what can be done by now: an engine that closed the connection may not run any more.
         before_s = self.lost.since_s if self.lost else since_s
         self.lost = Lost(time.monotonic() if before_s is None else before_s, reason)
-        if self.place is not None and self.place.is_mounted:
-            self.place.set_stale(True)
+        if place := self._drawn_place:
+            place.set_stale(True)

@@ -17,13 +17,14 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import OptionList, Static
 
-from engine.control.calls import Call, GetServerHistory, GetStatus, PreviewServer, SetServer
+from engine.control.calls import Call, GetConfig, GetServerHistory, GetStatus, PreviewServer, SetServer
 from engine.control.status import EngineStatus
 from ikeconsole.app import ConsoleApp
 from ikeconsole.dialogs.alarms import Alarms
 from ikeconsole.dialogs.confirm import Confirm
 from ikeconsole.dialogs.explanation import explain
 from ikeconsole.dialogs.quit import Quit
+from ikeconsole.screens.history import History
 from ikeconsole.screens.overview import Overview
 from ikeconsole.screens.servers import Servers
 from ikeconsole.screens.session import Session
@@ -206,6 +207,26 @@ async def test_an_engine_that_is_there_but_silent_counts_as_lost_until_it_answer
         await settle(pilot)
         assert app.lost is None
         assert not app.screen.has_class("stale")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("slow", [GetStatus, GetConfig])
+async def test_an_answer_that_comes_while_the_console_ends_finds_nothing_to_draw(
+    monkeypatch: pytest.MonkeyPatch, slow: type[Call[Any]]
+) -> None:
+    """Its place is still in front, but without widgets: that must not end in a traceback."""
+    link = SlowLink(slow)
+    link.answers.set()
+    app = console(link)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await look(pilot)
+        await pilot.press("h")
+        await settle(pilot)
+        link.answers.clear()
+        app.look_soon()
+        await pilot.pause()
+        monkeypatch.setattr(History, "on_unmount", lambda place: link.answers.set(), raising=False)
+    assert link.answers.is_set()  # and nothing was raised
 
 
 @pytest.mark.asyncio
