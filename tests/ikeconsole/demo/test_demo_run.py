@@ -175,14 +175,19 @@ def test_clients_are_balanced_and_talk(tmp_path: Path) -> None:
         async with connect(layout.control_socket) as client:
             return await client.status()
 
+    def balanced(status: EngineStatus) -> bool:
+        """Which clients come first is left to chance."""
+        vpn, partners = status.services
+        each = [server.sessions for server in vpn.servers]
+        return status.sessions >= 20 and min(each) > 2 and partners.servers[0].sessions > 0
+
     with simulation.running(layout):
         deadline_s = time.monotonic() + PATIENCE_S
-        while (status := trio.run(ask)).sessions < 20 and time.monotonic() < deadline_s:
+        while not balanced(status := trio.run(ask)) and time.monotonic() < deadline_s:
             time.sleep(0.1)
-    vpn, partners = status.services
-    assert min(server.sessions for server in vpn.servers) > 2
-    assert partners.servers[0].sessions > 0
-    assert vpn.traffic.bytes_out > vpn.traffic.bytes_in > 0
+    assert balanced(status)
+    traffic = status.services[0].traffic
+    assert traffic.bytes_out > traffic.bytes_in > 0
 
 
 def test_a_port_taken_meanwhile_is_named_and_nothing_keeps_running(tmp_path: Path) -> None:
