@@ -81,6 +81,7 @@ def test_without_files_tunnels_go_on_and_an_operator_still_gets_in(
         with no_more_files(lab.balancer.pid):
             told = await_alarm(lab, "out-of-files")
             assert f"prlimit --pid {lab.balancer.pid}" in told
+            assert "the engine may open no more files" in lab.balancer.command("status")
             if needs_socket:
                 with pytest.raises(ViciError):
                     newcomer.connect(lab.vip[Family.IPV4], timeout_s=2)
@@ -92,7 +93,9 @@ def test_without_files_tunnels_go_on_and_an_operator_still_gets_in(
             status = lab.balancer.status()
             assert {server.health for service in status.services for server in service.servers} == {"up"}
             assert status.fast_path == ("native" if setting.path == "fast" else "off")
-            assert "the engine may open no more files" in lab.balancer.command("status")
+            # A journal that could not be written anew has given its file back: one can be opened, which is too few.
+            status_told = lab.balancer.command("status")
+            assert "the engine may open no more files" in status_told or "sessions cannot be saved" in status_told
             load.go_on(50)
         await_no_alarm(lab, "out-of-files")
         await_no_alarm(lab, "sessions-unsaved")
