@@ -119,11 +119,13 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show the daemons' last words beside a failed test."""
+    """Show the daemons' last words beside a failed test, and below those what it failed with, for they are long."""
     report = yield
-    if report.failed and call.when == "call" and isinstance(item, pytest.Function):
-        for fixture in item.funcargs.values():
-            for name, path in fixture.logs().items() if isinstance(fixture, Lab) else ():
+    if call.excinfo and report.failed and call.when == "call" and isinstance(item, pytest.Function):
+        for lab in (fixture for fixture in item.funcargs.values() if isinstance(fixture, Lab)):
+            for name, path in lab.logs().items():
                 if path.exists():
                     report.sections.append((f"log of {name}", path.read_text()[-LOG_TAIL_BYTES:]))
+            report.sections.append(("datagrams without room in a socket", str(lab.turned_away())))
+        report.sections.append(("what failed", call.excinfo.exconly()))
     return report

@@ -13,6 +13,7 @@ import msgspec
 from harness.certificates import Authority, KeyKind
 from harness.namespaces import Namespace, end
 from harness.requirements import CHARON
+from harness.socket_room import give_room
 from harness.vici import Value, Vici, ViciError
 from harness.waiting import eventually
 
@@ -119,8 +120,10 @@ class Charon:
         self._process = self.namespace.spawn(CHARON, log=self.log, env=env)
 
     def await_ready(self) -> None:
-        """Wait until the daemon takes commands."""
+        """Wait until the daemon takes commands; data is not lost in its sockets while it waits for the processor."""
         eventually(self._answers, f"charon of {self.namespace.name} answers (see {self.log})", timeout_s=10)
+        assert self._process
+        give_room(self._process.pid)
 
     def kill(self) -> None:
         """End the daemon at once; its peers hear nothing of it."""

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import witness
+from harness import socket_room, witness
 from harness.balancer import Balancer
 from harness.certificates import Authority
 from harness.namespaces import MARK, existing
@@ -58,6 +58,10 @@ class Lab:
             peer.charon.close_all()
         if self.balancer.running:
             self.balancer.forget_clients()
+
+    def turned_away(self) -> Mapping[str, int]:
+        """How many datagrams found no room in a socket, by machine, for the report of a failed test."""
+        return {name: socket_room.turned_away(node.namespace) for name, node in self.topology.nodes.items()}
 
     def logs(self) -> Mapping[str, Path]:
         """The daemons' logs, for the report of a failed test."""
