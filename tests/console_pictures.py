@@ -20,7 +20,8 @@ quiet_console.hurry()
 
 NARROW = (80, 24)
 WIDE = (160, 48)
-_HOMES = TemporaryDirectory(prefix="ikeconsole-test-")
+HOMES = TemporaryDirectory(prefix="ikeconsole-test-")
+"""Whoever has tests with consoles removes it at the end: a worker of pytest-xdist leaves without its last words."""
 
 LOOKS = [
     pytest.param(size, theme, id=f"{size[0]}x{size[1]}-{theme}")
@@ -34,7 +35,7 @@ def console(
     link: FakeLink | None = None, *, theme: str = "night", kind: type[ConsoleApp] = ConsoleApp, **options: Any
 ) -> ConsoleApp:
     """A console that looks only when told to, by `look` or a key, and remembers nothing."""
-    preferences = RememberedPreferences(Path(mkdtemp(dir=_HOMES.name)))
+    preferences = RememberedPreferences(Path(mkdtemp(dir=HOMES.name)))
     app = kind(Path("/nowhere"), link=link or FakeLink(), preferences=preferences, **options)
     app.paused = True
     if theme != "NO_COLOR":

@@ -6,7 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from console_pictures import HOMES
 from served_engine import ServedEngine
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_homes_left() -> Iterator[None]:
+    yield
+    HOMES.cleanup()
 
 
 @pytest.fixture
