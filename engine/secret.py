@@ -10,6 +10,7 @@ from pathlib import Path
 from engine.own_file import open_own
 
 SECRET_BYTES = 32
+_COST = "hashes spread clients anew after each start, until the engine's user can read and write it"
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ def install_secret(state_dir: Path) -> bytes:
     except FileNotFoundError:
         pass
     except OSError as error:
-        log.warning("%s cannot be read (%s): hashes spread clients anew after each start", path, error.strerror)
+        log.warning("%s cannot be read (%s): %s", path, error.strerror, _COST)
         return secrets.token_bytes(SECRET_BYTES)
     fresh = secrets.token_bytes(SECRET_BYTES)
     try:
@@ -35,5 +36,5 @@ def install_secret(state_dir: Path) -> bytes:
         with open(descriptor, "wb") as file:
             file.write(fresh)
     except OSError as error:
-        log.warning("%s cannot be written (%s): hashes spread clients anew after each start", path, error.strerror)
+        log.warning("%s cannot be written (%s): %s", path, error.strerror, _COST)
     return fresh

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import errno
 import io
 import os
 import tempfile
@@ -17,6 +16,7 @@ import msgspec
 
 from engine.control.calls import MAX_ROWS, ListSessions
 from engine.control.records import SessionPage, SessionQuery, SessionRow
+from ikeconsole.unwritable import unwritable
 
 SUFFIXES: Final = (".csv", ".json")
 ORDER_AGE_S: Final = 600.0
@@ -74,7 +74,7 @@ def target(name: str, suffixes: Sequence[str] = SUFFIXES) -> Path:
     except (RuntimeError, ValueError):
         raise ExportError("write the whole path of the file, without ~") from None
     except OSError as error:
-        raise ExportError(_remedy(error, name)) from error
+        raise ExportError(unwritable(error, name)) from error
     return path
 
 
@@ -107,7 +107,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
                 os.unlink(temporary)
             raise
     except OSError as error:
-        raise ExportError(_remedy(error, str(path))) from error
+        raise ExportError(unwritable(error, path)) from error
 
 
 def to_disk(file: IO[bytes]) -> None:
@@ -151,20 +151,3 @@ def _json(rows: Sequence[SessionRow], first: bool, last: bool) -> str:
     lines = [msgspec.json.encode({name: cell(row) for name, cell in _COLUMNS.items()}).decode() for row in rows]
     before = "[\n" if first else ",\n" if lines else ""
     return before + ",\n".join(lines) + ("\n]\n" if last else "")
-
-
-def _remedy(error: OSError, name: str) -> str:
-    where = Path(name).parent
-    match error.errno:
-        case errno.ENOSPC | errno.EDQUOT:
-            return f"no space is left in {where}: free some, or name a file on another disk"
-        case errno.EROFS:
-            return f"{where} is mounted read-only: name another directory, such as ~"
-        case errno.EACCES | errno.EPERM:
-            return f"this user may not write in {where}: name another directory, such as ~"
-        case errno.ENOENT | errno.ENOTDIR:
-            return f"the directory {where} is gone: make it again, or name another one"
-        case errno.ENAMETOOLONG:
-            return "the name is too long: shorten it"
-        case _:
-            return f"{error.strerror or error}: name another file, or see whether the disk under {where} is in order"

@@ -34,7 +34,9 @@ def _configured(options: Namespace, key: str) -> Path | None:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         if options.config:
-            raise Failure(Exit.BAD_CONFIG, f"{path}: {error.strerror}") from error
+            from engine.config.load import unreadable
+
+            raise Failure(Exit.BAD_CONFIG, f"{path}: {unreadable(error)}") from error
         return None
     except (ValueError, RecursionError):
         return None

@@ -49,7 +49,7 @@ def read_text(path: Path) -> str:
                 raise _unusable(path, f"may be written by every user of this machine: chmod o-w {path}")
             content = file.read(MAX_SIZE_BYTES + 1)
     except OSError as error:
-        raise ConfigError(path, [Problem("", _unreadable(error))]) from error
+        raise ConfigError(path, [Problem("", unreadable(error))]) from error
     if len(content) > MAX_SIZE_BYTES:
         raise _unusable(path, f"is larger than {MAX_SIZE_BYTES >> 20} MiB: name a configuration file with -c")
     if content.startswith(codecs.BOM_UTF8):
@@ -88,7 +88,8 @@ def _unusable(path: Path, message: str) -> ConfigError:
     return ConfigError(path, [Problem("", message)])
 
 
-def _unreadable(error: OSError) -> str:
+def unreadable(error: OSError) -> str:
+    """Why a configuration file cannot be read, and what to do."""
     match error:
         case FileNotFoundError():
             return "does not exist: name a file with -c, or write one with: ikeconsole init"
@@ -97,7 +98,7 @@ def _unreadable(error: OSError) -> str:
         case PermissionError():
             return "may not be read by this user: run as its owner, or grant the right with chmod or chown"
         case _:
-            return f"cannot be read: {error.strerror or error}"
+            return f"cannot be read ({error.strerror or error}): see whether the disk under it is in order"
 
 
 _REMEDIES = {

@@ -17,6 +17,7 @@ from ikeconsole.commands.asking import ask
 from ikeconsole.commands.output import add_json, print_json, terminal
 from ikeconsole.exits import Exit, Failure
 from ikeconsole.render.capture import captured_line
+from ikeconsole.unwritable import unwritable
 
 STDOUT = "-"
 
@@ -129,7 +130,7 @@ def _output(name: str | None) -> Iterator[BinaryIO | None]:
             except FileExistsError:
                 raise Failure(Exit.FAILED, f"{name} is there already: remove it, or name another file") from None
             except OSError as error:
-                raise Failure(Exit.FAILED, f"{name} cannot be written: {error.strerror}") from error
+                raise Failure(Exit.FAILED, f"{name} cannot be written: {unwritable(error, name)}") from error
             with os.fdopen(descriptor, "wb") as file:
                 start = _begun(file).tell()
                 try:

@@ -94,7 +94,8 @@ def _terminal() -> Terminal:
     try:
         terminal = Terminal()
     except OSError as error:
-        raise Failure(Exit.FAILED, f"the terminal cannot be opened: {error.strerror}") from error
+        advice = ["run it at a terminal (`ssh -t` from afar); `ikeconsole engine` and `ikeconsole status` need none"]
+        raise Failure(Exit.FAILED, f"the terminal cannot be opened: {error.strerror}", advice) from error
     if not terminal.in_foreground():
         advice = ["bring it to the front (fg), or use `ikeconsole engine` to run without a console"]
         raise Failure(Exit.FAILED, "a console cannot be shown from the background", advice)

@@ -12,6 +12,7 @@ from engine.paths import SYSTEM_CONFIG
 from ikeconsole.exits import Exit, Failure
 from ikeconsole.first_configuration import FirstService, first_configuration, write
 from ikeconsole.interview import interview
+from ikeconsole.unwritable import unwritable
 
 
 def add_arguments(parser: ArgumentParser, command: str) -> None:
@@ -56,7 +57,7 @@ def execute(options: Namespace) -> int:
     except FileExistsError as error:
         raise _exists(output) from error
     except OSError as error:
-        raise Failure(Exit.FAILED, f"{output} cannot be written: {error.strerror}") from error
+        raise Failure(Exit.FAILED, f"{output} cannot be written: {unwritable(error, output)}") from error
     print(f"{output} written. Next: {_next(output)}")
     return Exit.OK
 

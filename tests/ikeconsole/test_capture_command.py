@@ -95,6 +95,15 @@ def test_a_file_is_written_beside_the_lines_for_its_owner_alone(
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_a_file_that_cannot_be_written_is_told_with_a_remedy(
+    engine: ServedEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nowhere = tmp_path / "nowhere"
+    assert capture(engine, "-o", str(nowhere / "a.pcap")) == Exit.FAILED
+    assert f"there is no directory {nowhere}: make it, or name another one" in capsys.readouterr().err
+    assert engine.api.changes == []
+
+
 def test_a_file_that_is_there_is_left_alone(
     engine: ServedEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -56,6 +56,14 @@ def test_a_file_is_replaced_only_when_told_to(config: Path, capsys: pytest.Captu
     assert "203.0.113.10" in config.read_text()
 
 
+def test_a_file_that_cannot_be_written_is_told_with_a_remedy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nowhere = tmp_path / "nowhere"
+    assert main([*INIT, "--output", str(nowhere / "config.toml")]) == Exit.FAILED
+    assert f"there is no directory {nowhere}: make it, or name another one" in capsys.readouterr().err
+
+
 def test_without_a_terminal_nothing_is_asked(
     config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

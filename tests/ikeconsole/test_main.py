@@ -268,7 +268,7 @@ def test_a_named_configuration_that_is_absent_is_a_bad_configuration(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["status", "-c", str(tmp_path / "none.toml")]) == Exit.BAD_CONFIG
-    assert "none.toml: No such file" in capsys.readouterr().err
+    assert "none.toml: does not exist: name a file with -c" in capsys.readouterr().err
 
 
 def test_check_counts_what_a_good_file_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
