@@ -21,7 +21,7 @@ quiet_console.hurry()
 NARROW = (80, 24)
 WIDE = (160, 48)
 HOMES = TemporaryDirectory(prefix="ikeconsole-test-")
-"""Whoever has tests with consoles removes it at the end: a worker of pytest-xdist leaves without its last words."""
+"""Of consoles. The tests remove it: a worker of pytest-xdist ends without doing what Python does at an exit."""
 
 LOOKS = [
     pytest.param(size, theme, id=f"{size[0]}x{size[1]}-{theme}")

@@ -1,4 +1,4 @@
-"""Commands are run against a fake engine behind a real control socket."""
+"""Commands are run against a fake engine behind a real control socket; consoles keep what they remember nowhere."""
 
 from __future__ import annotations
 

@@ -7,16 +7,14 @@ import errno
 import os
 import re
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+import stat
 
+from engine.net.sockets import SO_RCVBUFFORCE
 from harness.namespaces import Namespace
 
 ROOM_BYTES = 8 << 20
 """What some seconds of a test's data take, each datagram counted as the kernel does."""
 
-_SO_RCVBUFFORCE = 33
 _PIDFD_GETFD = 438
 _DATAGRAMS = {socket.SOCK_DGRAM, socket.SOCK_RAW}
 _INTERNET = {socket.AF_INET, socket.AF_INET6}
@@ -28,13 +26,19 @@ def give_room(pid: int) -> None:
     """Let all sockets of a process for datagrams from the network hold more: it may have to wait for the processor."""
     process = os.pidfd_open(pid)
     try:
-        for entry in list(Path(f"/proc/{pid}/fd").iterdir()):
-            # What the process closes meanwhile needs no room.
-            with suppress(FileNotFoundError), _borrowed(process, entry) as held:
-                if held.type in _DATAGRAMS and held.family in _INTERNET:
-                    held.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, ROOM_BYTES)
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            lent = _lent(process, int(number))
+            if lent is not None:
+                with lent:
+                    if lent.type in _DATAGRAMS and lent.family in _INTERNET:
+                        enlarge(lent)
     finally:
         os.close(process)
+
+
+def enlarge(held: socket.socket) -> None:
+    """Let a socket hold more than this machine lets processes ask for."""
+    held.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, ROOM_BYTES)
 
 
 def turned_away(namespace: Namespace) -> int:
@@ -43,14 +47,14 @@ def turned_away(namespace: Namespace) -> int:
     return sum(int(count) for count in re.findall(r"^\w+\s+(\d+)", said, re.MULTILINE))
 
 
-@contextmanager
-def _borrowed(process: int, entry: Path) -> Iterator[socket.socket]:
-    """Another process's socket, as pidfd_getfd(2) lends it; FileNotFoundError where there is none."""
-    if not os.readlink(entry).startswith("socket:"):
-        raise FileNotFoundError(entry)
-    lent = _libc.syscall(_PIDFD_GETFD, process, int(entry.name), 0)
-    if lent < 0:
-        number = ctypes.get_errno()
-        raise FileNotFoundError(entry) if number == errno.EBADF else OSError(number, os.strerror(number))
-    with socket.socket(fileno=lent) as held:
-        yield held
+def _lent(process: int, number: int) -> socket.socket | None:
+    """Another process's socket, as pidfd_getfd(2) lends it; None: the file is none, or was closed meanwhile."""
+    file = _libc.syscall(_PIDFD_GETFD, process, number, 0)
+    if file < 0:
+        if ctypes.get_errno() == errno.EBADF:
+            return None
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    if not stat.S_ISSOCK(os.fstat(file).st_mode):
+        os.close(file)
+        return None
+    return socket.socket(fileno=file)

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from harness.namespaces import Namespace
 from harness.peers import Client, Server
 from harness.plan import BEHIND
+from harness.socket_room import enlarge
 from harness.waiting import eventually
 
 _NUMBER_BYTES = 4
-_SO_RCVBUFFORCE = 33
-_BUFFER_BYTES = 1 << 20
 _LAST_WORD_S = 1.0
 """How long an echo may take after all was sent."""
 
@@ -135,6 +134,6 @@ def transferring(
 def _bound(namespace: Namespace, address: str) -> socket.socket:
     with namespace.entered():
         made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+    enlarge(made)
     made.bind((address, 0))
     return made
